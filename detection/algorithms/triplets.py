@@ -1,0 +1,63 @@
+"""Triplets: science, template and difference around each candidate, with the score beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.cutouts import cut_out
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskPlane, is_bad
+from detection.algorithms.candidates import DifferenceProducts
+
+FloatArray = NDArray[np.float32]
+
+#: Order of the planes of a triplet.
+PLANES = ("science", "template", "difference", "score")
+SIZE = 63
+
+
+def cut_triplets(
+    science: Image,
+    template: Image,
+    subtraction: DifferenceProducts,
+    *,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    size: int = SIZE,
+) -> FloatArray:
+    """Cut science, template, difference and score around positions.
+
+    Parameters
+    ----------
+    science, template : Image
+        The two images on one grid of shape (ny, nx).
+    subtraction : DifferenceProducts
+        Their difference on the same grid.
+    x, y : NDArray[float64], shape (n,)
+        Positions [pix], 0-based.
+    size : int
+        Width of a cutout; odd.
+
+    Returns
+    -------
+    NDArray[float32], shape (n, 4, size, size)
+        In the order of ``PLANES``; data units, the score in sigma. NaN off the frame and where a
+        plane has no data.
+
+    Raises
+    ------
+    ValueError
+        If the planes differ in shape.
+    """
+    planes = (science.data, template.data, subtraction.difference, subtraction.score)
+    if len({plane.shape for plane in planes}) != 1:
+        msg = f"science, template, subtraction: shapes differ: {[p.shape for p in planes]}"
+        raise ValueError(msg)
+    masks = (science.mask, template.mask, subtraction.mask, subtraction.mask)
+    absent = [is_bad(mask, MaskPlane.NO_DATA) for mask in masks]
+    triplets = np.empty((len(x), len(planes), size, size), dtype=np.float32)
+    for i, (cx, cy) in enumerate(zip(x, y, strict=True)):
+        for j, (plane, bad) in enumerate(zip(planes, absent, strict=True)):
+            triplets[i, j] = cut_out(plane, float(cx), float(cy), size=size, bad=bad)
+    return triplets
