@@ -1,0 +1,29 @@
+"""API keys: what lets a program in."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+
+from astrid_site.core.models import UUIDModel
+
+
+class ApiKey(UUIDModel):
+    """A secret that acts for one user; only its hash is kept."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True, help_text="Shown to tell keys apart.")
+    sha256 = models.CharField(max_length=64, unique=True)
+    can_write = models.BooleanField(default=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["user"], name="accounts_key_user")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… {self.name}"

@@ -1,0 +1,111 @@
+"""Objects: detections associated over time, with their light curves."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from astrid_site.core.models import UUIDModel
+from detection.models import Detection, DetectionRun
+from differencing.models import DifferenceRun
+from observations.models import Observation, ProcessingRun
+
+
+class AstroObject(UUIDModel):
+    """Something at one place of the sky that was detected at least once."""
+
+    class State(models.TextChoices):
+        """What people have decided so far."""
+
+        CANDIDATE = "candidate", "candidate"
+        CONFIRMED = "confirmed", "confirmed"
+        REJECTED = "rejected", "rejected"
+
+    name = models.CharField(max_length=40, unique=True, help_text="AstrID JHHMMSS.ss+DDMMSS.s")
+    ra = models.FloatField()
+    dec = models.FloatField()
+    healpix14 = models.BigIntegerField(db_index=True)
+    state = models.CharField(max_length=12, choices=State, default=State.CANDIDATE)
+    classification = models.CharField(max_length=30, blank=True)
+    n_detections = models.PositiveIntegerField(default=0)
+    first_detected_at = models.DateTimeField(null=True, blank=True)
+    last_detected_at = models.DateTimeField(null=True, blank=True)
+    peak_score = models.FloatField(default=0.0, help_text="Largest |score| of its detections.")
+    best_real_bogus = models.FloatField(null=True, blank=True)
+    brightest_magnitude = models.FloatField(null=True, blank=True)
+    is_simulated = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="catalog_object_on_the_sky",
+                condition=Q(ra__gte=0, ra__lt=360, dec__gte=-90, dec__lte=90),
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["-last_detected_at", "id"], name="catalog_newest"),
+            models.Index(fields=["state", "-best_real_bogus", "id"], name="catalog_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ObjectDetection(models.Model):
+    """Which detection belongs to which object."""
+
+    astro_object = models.ForeignKey(
+        AstroObject, on_delete=models.CASCADE, related_name="members"
+    )
+    detection = models.OneToOneField(Detection, on_delete=models.CASCADE, related_name="+")
+    separation_arcsec = models.FloatField()
+
+    def __str__(self) -> str:
+        return f"{self.astro_object_id} <- {self.detection_id}"
+
+
+class LightCurvePoint(UUIDModel):
+    """Forced photometry of one object on one difference; an upper limit where it is faint."""
+
+    astro_object = models.ForeignKey(
+        AstroObject, on_delete=models.CASCADE, related_name="light_curve"
+    )
+    difference_run = models.ForeignKey(DifferenceRun, on_delete=models.CASCADE, related_name="+")
+    observation = models.ForeignKey(Observation, on_delete=models.CASCADE, related_name="+")
+    mjd = models.FloatField(null=True, blank=True, help_text="Middle of the exposure, UTC.")
+    band = models.CharField(max_length=30, blank=True)
+    flux = models.FloatField(null=True, help_text="Difference flux [science units]; null: masked.")
+    flux_error = models.FloatField(null=True)
+    zero_point = models.FloatField(null=True)
+    magnitude = models.FloatField(null=True)
+    magnitude_error = models.FloatField(null=True)
+    limiting_magnitude = models.FloatField(null=True, help_text="5 sigma.")
+    flags = models.JSONField(default=list)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["astro_object", "difference_run"], name="catalog_point_once"
+            ),
+            models.CheckConstraint(
+                name="catalog_point_has_its_error",
+                condition=Q(flux__isnull=True) | Q(flux_error__gt=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.astro_object_id} {self.mjd}"
+
+
+class AssociationRun(ProcessingRun):
+    """Joining one observation's detections to objects."""
+
+    detection_run = models.ForeignKey(
+        DetectionRun, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+
+class PhotometryRun(ProcessingRun):
+    """Forced photometry of every known object in one observation's frame."""
