@@ -167,6 +167,7 @@ JOB_MAX_ATTEMPTS = int(read_number("ASTRID_JOB_MAX_ATTEMPTS", 5, minimum=1))
 WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
 
 # --- people
+AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {

@@ -1,13 +1,18 @@
-"""API keys: what lets a program in."""
+"""Users, and the API keys that let their programs in."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractUser
 from django.db import models
 
 from astrid_site.core.models import UUIDModel
+
+
+class User(AbstractUser):
+    """Our own user table from the first migration, so that it can grow without a painful switch."""
 
 
 class ApiKey(UUIDModel):
