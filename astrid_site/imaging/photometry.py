@@ -192,14 +192,16 @@ def cut_psf_stamps(
     )
 
 
-def fit_stamp_fluxes(stamps: PsfStamps, *, noise_scale: float = 1.0) -> ForcedFluxes:
+def fit_stamp_fluxes(
+    stamps: PsfStamps, *, noise_scale: float = 1.0, max_lost_weight: float = MAX_LOST_WEIGHT
+) -> ForcedFluxes:
     """Flux of each stamp's PSF; see ``forced_photometry`` for the estimator."""
     weight = np.where(stamps.good, stamps.psf, 0.0).astype(np.float64)
     kept = np.einsum("nij,nij->n", weight, weight)
     total = np.einsum("nij,nij->n", stamps.psf, stamps.psf, dtype=np.float64)
     lost = 1.0 - kept / total
     centre = stamps.psf.shape[-1] // 2
-    usable = stamps.good[:, centre, centre] & (lost <= MAX_LOST_WEIGHT)
+    usable = stamps.good[:, centre, centre] & (lost <= max_lost_weight)
     norm = np.where(usable, kept, np.nan)
     flux = np.einsum("nij,nij->n", weight, stamps.data) / norm
     error = np.sqrt(np.einsum("nij,nij->n", weight**2, stamps.variance)) / norm
@@ -235,10 +237,10 @@ def forced_photometry(
     data: FloatArray,
     variance: FloatArray,
     psf: PsfField,
-    *,
     mask: MaskArray,
     x: float,
     y: float,
+    *,
     noise_scale: float = 1.0,
 ) -> ForcedFlux | None:
     """Flux of a point source at a fixed position on an image or a difference.

@@ -106,7 +106,8 @@ def find_candidates(
         msg = f"threshold: must be positive, got {threshold}"
         raise ValueError(msg)
     # masked pixels have score 0 by contract; enforced here because a peak on one is always wrong
-    score = np.where(is_bad(subtraction.mask), np.float32(0), subtraction.score)
+    unusable = is_bad(subtraction.mask) | ~(subtraction.variance > 0)
+    score = np.where(unusable, np.float32(0), subtraction.score)
     separation = min_separation_pix or max(2.0, subtraction.psf.fwhm_pix)
     profile = _peak_profile(subtraction.psf)
     found = [
@@ -249,10 +250,10 @@ def _value_at(score: FloatArray, row: IndexArray, column: IndexArray) -> NDArray
 def _log_parabola(
     low: NDArray[np.float64], peak: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Offset of the maximum from the middle sample, in [-0.5, 0.5]; 0 where undefined."""
+    """Offset of the maximum from the middle sample, inside its pixel; 0 where undefined."""
     defined = (low > 0) & (high > 0)
     a, b, c = (np.log(np.where(defined, part, 1.0)) for part in (low, peak, high))
     curvature = a - 2.0 * b + c
     defined &= curvature < 0
     offset = 0.5 * (a - c) / np.where(defined, curvature, -1.0)
-    return np.where(defined, np.clip(offset, -0.5, 0.5), 0.0)
+    return np.where(defined, np.clip(offset, -0.499, 0.499), 0.0)

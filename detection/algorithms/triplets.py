@@ -21,9 +21,9 @@ def cut_triplets(
     science: Image,
     template: Image,
     subtraction: DifferenceProducts,
-    *,
     x: NDArray[np.float64],
     y: NDArray[np.float64],
+    *,
     size: int = SIZE,
 ) -> FloatArray:
     """Cut science, template, difference and score around positions.

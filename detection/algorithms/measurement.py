@@ -1,0 +1,394 @@
+"""Measure candidates on the difference: flux, shape, dipole, surroundings, and what each shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.photometry import (
+    ForcedFluxes,
+    PsfStamps,
+    cut_psf_stamps,
+    fit_stamp_fluxes,
+    measure_noise_scale,
+)
+from detection.algorithms.candidates import Candidates, DifferenceProducts
+from detection.algorithms.shape import Shapes, fit_dipoles, measure_shapes
+from detection.algorithms.surroundings import (
+    StarPositions,
+    Surroundings,
+    bright_star_tree,
+    measure_surroundings,
+    saturated_tree,
+)
+
+Values = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
+
+#: Candidates measured at once; bounds the memory of their stamps.
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured candidate.
+
+    Attributes
+    ----------
+    x, y : float
+        Position [pix], 0-based.
+    flux, flux_error : float
+        PSF flux in the difference and its error [science units]; negative for a fading source.
+    score : float
+        Signed matched-filter significance [sigma].
+    sign : int
+        +1 or -1.
+    snr : float
+        |flux| / flux_error.
+    fwhm_pix, elongation : float or None
+        Width [pix] and axis ratio; None where noise leaves no positive weighted flux.
+    psf_fwhm_pix : float
+        FWHM of the difference's PSF [pix], the unit of widths and distances in the cuts.
+    psf_chi2 : float
+        Mean squared residual of the PSF fit in its core, in units of the variance.
+    dipole_ratio : float
+        Opposite lobe over own flux; 0 without a significant one.
+    mask_fraction : float
+        Share of the PSF's squared weight on unusable pixels.
+    mask_flags : int
+        ``MaskPlane`` bits in the 5x5 pixels around it.
+    sharpness : float or None
+        Peak over the fitted PSF's peak; far above 1 for a cosmic ray.
+    negative_fraction : float
+        Share of core pixels over 1 sigma of the opposite sign.
+    nearest_star_pix : float or None
+        Distance to the nearest bright star or saturated pixel [pix]; None where there is none.
+    nearest_saturated_pix : float or None
+        Distance to the nearest saturated or bled pixel [pix]; None where there is none.
+    science_ratio : float or None
+        |flux| over the PSF flux of the science image there; None where that is not 3 sigma.
+    features : dict
+        What the feature model sees; None where not measurable.
+    """
+
+    x: float
+    y: float
+    flux: float
+    flux_error: float
+    score: float
+    sign: int
+    snr: float
+    fwhm_pix: float | None
+    elongation: float | None
+    psf_fwhm_pix: float
+    psf_chi2: float
+    dipole_ratio: float
+    mask_fraction: float
+    mask_flags: int
+    sharpness: float | None
+    negative_fraction: float
+    nearest_star_pix: float | None
+    nearest_saturated_pix: float | None
+    science_ratio: float | None
+    features: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class CutConfig:
+    """Limits of the cuts; a candidate is kept if it passes all of them."""
+
+    min_score: float = 5.0
+    min_snr: float = 3.5
+    max_mask_fraction: float = 0.3
+    max_fwhm_ratio: float = 3.0
+    min_fwhm_ratio: float = 0.4
+    max_elongation: float = 3.0
+    max_sharpness: float = 2.5
+    max_dipole_ratio: float = 0.5
+    max_negative_fraction: float = 0.4
+    #: Residual allowed beyond noise: chi2 <= max_psf_chi2 + (psf_tolerance * snr)^2.
+    max_psf_chi2: float = 3.0
+    psf_tolerance: float = 0.06
+    #: Distance to saturated pixels in units of the PSF's FWHM.
+    min_saturated_fwhm: float = 1.5
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One test of a candidate and its outcome.
+
+    Attributes
+    ----------
+    name : str
+        What is tested.
+    value : float or None
+        What was measured; None where it could not be, and then the cut does not apply.
+    limit : float
+        Least or greatest value allowed.
+    margin : float or None
+        By how much it passed (positive) or failed (negative), in units of the limit.
+    kept : bool
+        Whether the candidate passed.
+    """
+
+    name: str
+    value: float | None
+    limit: float
+    margin: float | None
+    kept: bool
+
+
+@dataclass(frozen=True)
+class _Fluxes:
+    """PSF fluxes of one batch on difference, science and template."""
+
+    difference: ForcedFluxes
+    science: ForcedFluxes
+    template: ForcedFluxes
+
+
+def measure(
+    subtraction: DifferenceProducts,
+    template: Image,
+    science: Image,
+    candidates: Candidates,
+    *,
+    stars: StarPositions,
+) -> list[Measurement]:
+    """Measure every candidate on the difference.
+
+    Parameters
+    ----------
+    subtraction : DifferenceProducts
+        Difference, variance, score, mask and PSF on a grid of shape (ny, nx), science units.
+    template, science : Image
+        The images that were subtracted, on the same grid.
+    candidates : Candidates
+        n peaks of the score image.
+    stars : StarPositions
+        Stars of the science image.
+
+    Returns
+    -------
+    list of Measurement
+        One for each candidate, in their order. Errors are scaled by the scatter of blank-sky
+        fluxes of this very difference, because its noise is correlated.
+
+    Raises
+    ------
+    ValueError
+        If the images are not on the grid of the difference.
+    """
+    shapes = {subtraction.difference.shape, template.shape, science.shape}
+    if len(shapes) != 1:
+        msg = f"template, science: not on the grid of the difference: {sorted(shapes)}"
+        raise ValueError(msg)
+    noise_scale = measure_noise_scale(
+        subtraction.difference, subtraction.variance, subtraction.psf, mask=subtraction.mask
+    )
+    trees = (bright_star_tree(stars), saturated_tree(science.mask, template.mask))
+    measurements: list[Measurement] = []
+    for start in range(0, len(candidates), _BATCH):
+        part = slice(start, start + _BATCH)
+        batch = Candidates(*(getattr(candidates, f.name)[part] for f in fields(Candidates)))
+        measurements += _measure_batch(
+            subtraction, template, science, batch=batch, trees=trees, noise_scale=noise_scale
+        )
+    return measurements
+
+
+def _measure_batch(
+    subtraction: DifferenceProducts,
+    template: Image,
+    science: Image,
+    *,
+    batch: Candidates,
+    trees: tuple[cKDTree | None, cKDTree | None],
+    noise_scale: float,
+) -> list[Measurement]:
+    """Measure at most a thousand candidates together."""
+    stamps = _stamps(subtraction, subtraction.difference, batch)
+    sign = batch.sign[:, None, None].astype(np.float32)
+    signal = np.asarray(stamps.data * sign, dtype=np.float32)
+    fluxes = _Fluxes(
+        # a candidate sits on a good pixel, so some flux is always measurable; the mask cut judges
+        difference=fit_stamp_fluxes(stamps, noise_scale=noise_scale, max_lost_weight=1.0),
+        science=fit_stamp_fluxes(_stamps(subtraction, science.data, batch), max_lost_weight=1.0),
+        template=fit_stamp_fluxes(_stamps(subtraction, template.data, batch), max_lost_weight=1.0),
+    )
+    fwhm = subtraction.psf.fwhm_pix
+    shapes = measure_shapes(
+        stamps,
+        signal,
+        flux=fluxes.difference.flux * batch.sign,
+        dx=batch.x - np.rint(batch.x),
+        dy=batch.y - np.rint(batch.y),
+    )
+    score = _stamps(subtraction, subtraction.score, batch).data * sign
+    dipole = fit_dipoles(stamps, signal, score=score, fwhm_pix=fwhm)
+    around = measure_surroundings(
+        stamps,
+        signal,
+        x=batch.x,
+        y=batch.y,
+        fwhm_pix=fwhm,
+        bright_stars=trees[0],
+        saturated=trees[1],
+    )
+    return [
+        _assemble(i, batch, fluxes, shapes=shapes, dipole=dipole, around=around, fwhm=fwhm)
+        for i in range(len(batch))
+    ]
+
+
+def _stamps(subtraction: DifferenceProducts, data: FloatArray, batch: Candidates) -> PsfStamps:
+    """Pixels of any plane of the grid under the difference's PSF at each candidate."""
+    return cut_psf_stamps(
+        data, subtraction.variance, subtraction.psf, mask=subtraction.mask, x=batch.x, y=batch.y
+    )
+
+
+def _assemble(
+    i: int,
+    batch: Candidates,
+    fluxes: _Fluxes,
+    *,
+    shapes: Shapes,
+    dipole: Values,
+    around: Surroundings,
+    fwhm: float,
+) -> Measurement:
+    """The i-th measurement of a batch."""
+    flux, error = float(fluxes.difference.flux[i]), float(fluxes.difference.flux_error[i])
+    width = _finite(shapes.fwhm_ratio[i])
+    return Measurement(
+        x=float(batch.x[i]),
+        y=float(batch.y[i]),
+        flux=flux,
+        flux_error=error,
+        score=float(batch.score[i]),
+        sign=int(batch.sign[i]),
+        snr=abs(flux) / error,
+        fwhm_pix=None if width is None else width * fwhm,
+        elongation=_finite(shapes.elongation[i]),
+        psf_fwhm_pix=fwhm,
+        psf_chi2=float(fluxes.difference.chi2[i]),
+        dipole_ratio=float(dipole[i]),
+        mask_fraction=float(fluxes.difference.mask_fraction[i]),
+        mask_flags=int(fluxes.difference.flags[i]),
+        sharpness=_finite(shapes.sharpness[i]),
+        negative_fraction=float(shapes.negative_fraction[i]),
+        nearest_star_pix=_finite(min(around.star_pix[i], around.saturated_pix[i])),
+        nearest_saturated_pix=_finite(around.saturated_pix[i]),
+        science_ratio=_science_ratio(flux, fluxes.science, i),
+        features=_features(
+            i, batch, fluxes, shapes=shapes, dipole=dipole, around=around, fwhm=fwhm
+        ),
+    )
+
+
+def _features(
+    i: int,
+    batch: Candidates,
+    fluxes: _Fluxes,
+    *,
+    shapes: Shapes,
+    dipole: Values,
+    around: Surroundings,
+    fwhm: float,
+) -> dict[str, float | None]:
+    """Features of the i-th candidate on scales fit for a linear model; None if not measurable."""
+    fit = fluxes.difference
+    snr = float(fit.flux[i] * batch.sign[i] / fit.flux_error[i])
+    error = float(fit.flux_error[i])
+    flux = abs(float(fit.flux[i]))
+    values = {
+        "log_score": _log10(abs(float(batch.score[i]))),
+        "score_over_snr": _log10(abs(float(batch.score[i])) / max(snr, 0.1)),
+        "log_psf_chi2": _log10(max(float(fit.chi2[i]), 0.01)),
+        "log_fwhm_ratio": _log10(float(shapes.fwhm_ratio[i])),
+        "log_elongation": _log10(float(shapes.elongation[i])),
+        "log_sharpness": _log10(float(shapes.sharpness[i])),
+        "negative_fraction": float(shapes.negative_fraction[i]),
+        "dipole_ratio": float(dipole[i]),
+        "mask_fraction": float(fit.mask_fraction[i]),
+        "ring_level": float(around.ring_level[i]),
+        "log_ring_scatter": _log10(max(float(around.ring_scatter[i]), 0.01)),
+        "log_line_pull": _log10(1.0 + float(around.line_pull[i])),
+        "star_proximity": math.exp(-float(around.star_pix[i]) / (5.0 * fwhm)),
+        "saturation_proximity": math.exp(-float(around.saturated_pix[i]) / (8.0 * fwhm)),
+        "log_flux_over_science": _log10(flux / math.hypot(float(fluxes.science.flux[i]), error)),
+        "log_flux_over_template": _log10(flux / math.hypot(float(fluxes.template.flux[i]), error)),
+    }
+    return {name: _finite(value) for name, value in values.items()}
+
+
+def _log10(value: float) -> float:
+    """Decimal logarithm, NaN for what has none."""
+    return math.log10(value) if value > 0 else math.nan
+
+
+def _finite(value: float) -> float | None:
+    """The value as a float, or None where it is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _science_ratio(flux: float, science: ForcedFluxes, i: int) -> float | None:
+    """|flux| over the science flux, or None where the science image shows nothing there."""
+    if not science.flux[i] > 3.0 * science.flux_error[i]:
+        return None
+    return abs(flux) / float(science.flux[i])
+
+
+def apply_cuts(measurement: Measurement, config: CutConfig) -> tuple[Cut, ...]:
+    """Test one measurement against every limit; all cuts are returned, failed ones too.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        One measured candidate.
+    config : CutConfig
+        The limits.
+
+    Returns
+    -------
+    tuple of Cut
+        In fixed order; the candidate is kept if every one is.
+    """
+    m, c = measurement, config
+    width = None if m.fwhm_pix is None else m.fwhm_pix / m.psf_fwhm_pix
+    saturated = (
+        None if m.nearest_saturated_pix is None else m.nearest_saturated_pix / m.psf_fwhm_pix
+    )
+    return (
+        _at_least("score", abs(m.score), c.min_score),
+        _at_least("flux_snr", m.sign * m.flux / m.flux_error, c.min_snr),
+        _at_most("mask_fraction", m.mask_fraction, c.max_mask_fraction),
+        _at_most("psf_chi2", m.psf_chi2, c.max_psf_chi2 + (c.psf_tolerance * m.snr) ** 2),
+        _at_least("fwhm_ratio_low", width, c.min_fwhm_ratio),
+        _at_most("fwhm_ratio_high", width, c.max_fwhm_ratio),
+        _at_most("elongation", m.elongation, c.max_elongation),
+        _at_most("sharpness", m.sharpness, c.max_sharpness),
+        _at_most("dipole_ratio", m.dipole_ratio, c.max_dipole_ratio),
+        _at_most("negative_fraction", m.negative_fraction, c.max_negative_fraction),
+        _at_least("saturated_distance_fwhm", saturated, c.min_saturated_fwhm),
+    )
+
+
+def _at_least(name: str, value: float | None, limit: float) -> Cut:
+    """Cut on a lower limit."""
+    if value is None:
+        return Cut(name=name, value=None, limit=limit, margin=None, kept=True)
+    return Cut(name, value, limit, margin=(value - limit) / abs(limit), kept=value >= limit)
+
+
+def _at_most(name: str, value: float | None, limit: float) -> Cut:
+    """Cut on an upper limit."""
+    if value is None:
+        return Cut(name=name, value=None, limit=limit, margin=None, kept=True)
+    return Cut(name, value, limit, margin=(limit - value) / abs(limit), kept=value <= limit)

@@ -1,0 +1,170 @@
+"""Shapes of candidates: size, elongation, sharpness and dipole, each measured against the PSF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.photometry import PsfStamps, shift_psf
+
+Values = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
+
+#: Weighted moments of a flat source approach twice the PSF's; beyond this no size is measurable.
+_MAX_MOMENT = 1.96
+_MIN_MOMENT = 0.02
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Shapes of n candidates; arrays of shape (n,), NaN where the weighted flux is not positive.
+
+    Attributes
+    ----------
+    fwhm_ratio : NDArray[float64]
+        Width in units of the PSF's, within 0.1 and 7.
+    elongation : NDArray[float64]
+        Long over short axis, at least 1.
+    sharpness : NDArray[float64]
+        Brightest of the central 3x3 pixels over what the fitted PSF has there at its peak.
+    negative_fraction : NDArray[float64]
+        Share of the core's good pixels that are over 1 sigma of the opposite sign.
+    """
+
+    fwhm_ratio: Values
+    elongation: Values
+    sharpness: Values
+    negative_fraction: Values
+
+
+def measure_shapes(
+    stamps: PsfStamps, signal: FloatArray, *, flux: Values, dx: Values, dy: Values
+) -> Shapes:
+    """Measure sizes and shapes under a weight equal to the PSF.
+
+    Parameters
+    ----------
+    stamps : PsfStamps
+        Pixels around n candidates.
+    signal : NDArray[float32], shape (n, size, size)
+        Stamp data times the candidate's sign, 0 on bad pixels.
+    flux : NDArray[float64], shape (n,)
+        Fitted flux times the sign.
+    dx, dy : NDArray[float64], shape (n,)
+        Position relative to the stamp's middle pixel [pix].
+
+    Returns
+    -------
+    Shapes
+
+    Notes
+    -----
+    With a Gaussian weight as wide as the PSF, a source k times as wide has second moment
+    q = 2 k^2 / (1 + k^2) in units of the PSF's own; inverted here. For a Moffat PSF the unit is
+    measured on the PSF image itself, so that a point source has k = 1 exactly.
+    """
+    weight = np.where(stamps.good, stamps.psf, np.float32(0))
+    source = _moments(weight * signal, dx=dx, dy=dy)
+    point = _moments(weight * stamps.psf, dx=dx, dy=dy)
+    unit = (point[0] + point[1]) / 2.0
+    half_sum, half_difference = (source[0] + source[1]) / 2.0, (source[0] - source[1]) / 2.0
+    spread = np.hypot(half_difference, source[2])
+    long_axis = _width_ratio((half_sum + spread) / unit)
+    short_axis = _width_ratio((half_sum - spread) / unit)
+    return Shapes(
+        fwhm_ratio=_width_ratio(half_sum / unit),
+        elongation=long_axis / short_axis,
+        sharpness=_sharpness(stamps, signal, flux),
+        negative_fraction=_negative_fraction(stamps, signal),
+    )
+
+
+def _moments(image: FloatArray, *, dx: Values, dy: Values) -> tuple[Values, Values, Values]:
+    """Second moments xx, yy, xy of each stamp about its candidate; NaN without positive flux."""
+    offset = np.arange(image.shape[-1]) - image.shape[-1] // 2
+    x = offset[None, :] - dx[:, None]
+    y = offset[None, :] - dy[:, None]
+    total = image.sum(axis=(1, 2), dtype=np.float64)
+    norm = np.where(total > 0, total, np.nan)
+    xx = np.einsum("nij,nj->n", image, x**2) / norm
+    yy = np.einsum("nij,ni->n", image, y**2) / norm
+    xy = np.einsum("nij,ni,nj->n", image, y, x) / norm
+    return xx, yy, xy
+
+
+def _width_ratio(moment: Values) -> Values:
+    """Width of a source in units of the PSF from its weighted second moment in the same units."""
+    clipped = np.clip(moment, _MIN_MOMENT, _MAX_MOMENT)
+    return np.asarray(np.sqrt(clipped / (2.0 - clipped)), dtype=np.float64)
+
+
+def _sharpness(stamps: PsfStamps, signal: FloatArray, flux: Values) -> Values:
+    """Observed over expected peak; far above 1 for a cosmic ray."""
+    centre = signal.shape[-1] // 2
+    core = slice(centre - 1, centre + 2)
+    peak = signal[:, core, core].max(axis=(1, 2)).astype(np.float64)
+    expected = np.where(flux > 0, flux, np.nan) * stamps.psf.max(axis=(1, 2))
+    return np.asarray(peak / expected, dtype=np.float64)
+
+
+def _negative_fraction(stamps: PsfStamps, signal: FloatArray) -> Values:
+    """Share of good core pixels more than 1 sigma below zero."""
+    core = stamps.good & (stamps.psf > 0.1 * stamps.psf.max(axis=(1, 2), keepdims=True))
+    below = core & (signal < -np.sqrt(stamps.variance))
+    return np.asarray(below.sum(axis=(1, 2)) / np.maximum(core.sum(axis=(1, 2)), 1), np.float64)
+
+
+def fit_dipoles(
+    stamps: PsfStamps, signal: FloatArray, *, score: FloatArray, fwhm_pix: float
+) -> Values:
+    """Flux of the opposite lobe beside each candidate, as a share of the candidate's own.
+
+    Parameters
+    ----------
+    stamps : PsfStamps
+        Pixels around n candidates.
+    signal : NDArray[float32], shape (n, size, size)
+        Stamp data times the candidate's sign.
+    score : NDArray[float32], shape (n, size, size)
+        Score times the candidate's sign on the same pixels, 0 off the frame.
+    fwhm_pix : float
+        FWHM of the difference's PSF [pix].
+
+    Returns
+    -------
+    NDArray[float64], shape (n,)
+        0 where no opposite lobe exceeds 2 sigma of its own noise; 1 for a symmetric dipole.
+
+    Notes
+    -----
+    Two PSFs are fitted together, one at the candidate and one at the deepest opposite score
+    between half and two and a half FWHM away. Two sigma are taken off the lobe's flux because the
+    deepest of some thirty noise pixels is always negative.
+    """
+    lobe_x, lobe_y = _deepest(score, inner=max(1.0, 0.5 * fwhm_pix), outer=2.5 * fwhm_pix)
+    lobe_psf = shift_psf(stamps.psf, lobe_x, lobe_y)
+    first = np.where(stamps.good, stamps.psf, 0.0).astype(np.float64)
+    second = np.where(stamps.good, lobe_psf, 0.0).astype(np.float64)
+    aa, bb = (np.einsum("nij,nij->n", part, part) for part in (first, second))
+    ab = np.einsum("nij,nij->n", first, second)
+    ad, bd = (np.einsum("nij,nij->n", part, signal) for part in (first, second))
+    determinant = np.maximum(aa * bb - ab**2, 1e-12)
+    main = (bb * ad - ab * bd) / determinant
+    lobe = (aa * bd - ab * ad) / determinant
+    variance = np.median(stamps.variance.reshape(len(ad), -1), axis=1)
+    noise = np.sqrt(variance * aa / determinant)
+    ratio = np.maximum(-lobe - 2.0 * noise, 0.0) / np.maximum(main, noise)
+    return np.asarray(np.minimum(ratio, 5.0), dtype=np.float64)
+
+
+def _deepest(score: FloatArray, *, inner: float, outer: float) -> tuple[Values, Values]:
+    """Offset of the lowest score in a ring around each stamp's middle."""
+    size = score.shape[-1]
+    offset = np.arange(size) - size // 2
+    distance = np.hypot(offset[:, None], offset[None, :])
+    ring = (distance >= inner) & (distance <= outer)
+    flat = np.where(ring, score, np.inf).reshape(len(score), -1).argmin(axis=1)
+    row, column = np.divmod(flat, size)
+    return (column - size // 2).astype(np.float64), (row - size // 2).astype(np.float64)
