@@ -78,8 +78,14 @@ def expose(
     ----------
     scene : NDArray[float64], shape (ny, nx)
         Expected sky plus sources [adu]; not negative.
+    camera : Camera
+        The detector.
+    exposure_s : float
+        Exposure time [s]; more of it, more cosmic rays.
     bad_columns : NDArray[bool]
         Pixels that give no signal.
+    rng : numpy.random.Generator
+        Source of all noise.
     """
     variance = scene / camera.gain + (camera.read_noise / camera.gain) ** 2 + 1.0 / 12.0
     electrons = rng.poisson(scene * camera.gain).astype(np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy.table import Table
@@ -60,6 +60,8 @@ class PairConfig:
         Range of the ideal S/N in the science frame, spread evenly in its logarithm.
     host_fraction : float
         Share of the transients that sit on galaxies; the others are placed at random.
+    camera : Camera
+        The detector of both frames.
     """
 
     seed: int = 1
@@ -83,7 +85,7 @@ class PairConfig:
     wcs_error_pix: float = 0.0
     transient_snr: tuple[float, float] = (3.0, 50.0)
     host_fraction: float = 0.5
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
 
 
 @dataclass(frozen=True)

@@ -163,8 +163,14 @@ def draw_moffat_field(
 
     Parameters
     ----------
+    rng : numpy.random.Generator
+        Source of the field's shape.
+    shape : tuple of int
+        (ny, nx) of the frame.
     fwhm_pix : float
         FWHM at the frame centre [pix].
+    beta : float
+        Moffat exponent.
     variation : float
         Fractional FWHM change from the centre to a corner, about.
     ellipticity : float

@@ -37,6 +37,8 @@ def add_points(
     ----------
     canvas : NDArray[float64], shape (ny, nx)
         Changed here.
+    psf : MoffatField
+        The PSF of the frame.
     x, y, flux : NDArray[float64], shape (n,)
         Positions, 0-based, and total fluxes; sources beyond the border still send their wings.
     level : float
@@ -100,8 +102,8 @@ def _galaxy_images(
 ) -> Float64:
     n = 2 * half + 2
     fine = n * _OVERSAMPLING
-    kx = 2 * np.pi * np.fft.rfftfreq(fine, d=1 / _OVERSAMPLING)
-    ky = 2 * np.pi * np.fft.fftfreq(fine, d=1 / _OVERSAMPLING)
+    kx: Float64 = (2 * np.pi * np.fft.rfftfreq(fine, d=1 / _OVERSAMPLING)).astype(np.float64)
+    ky: Float64 = (2 * np.pi * np.fft.fftfreq(fine, d=1 / _OVERSAMPLING)).astype(np.float64)
     product = radial_lookup(sersic_transform(index), shapes, kx=kx, ky=ky)
     product *= psf.transform(x, y, kx=kx, ky=ky)
     product *= np.sinc(kx / (2 * np.pi))[None, None, :] * np.sinc(ky / (2 * np.pi))[None, :, None]

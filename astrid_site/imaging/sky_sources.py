@@ -60,8 +60,8 @@ class SkyPopulation:
     half_width_arcsec: tuple[float, float]
     n_stars: int
     n_galaxies: int
-    star_mag_range: tuple[float, float] = (9.5, 20.8)
-    galaxy_mag_range: tuple[float, float] = (14.5, 20.8)
+    star_mag_range: tuple[float, float] = (9.5, 20.4)
+    galaxy_mag_range: tuple[float, float] = (14.5, 20.3)
     star_slope: float = 0.24
     galaxy_slope: float = 0.35
     half_light_arcsec: float = 1.8
