@@ -102,7 +102,10 @@ class Job(UUIDModel):
             models.Index(fields=["state", "next_at"], name="core_job_due"),
             models.Index(fields=["subject_id"], name="core_job_subject"),
             models.Index(
-                F("priority").desc(), "created_at", name="core_job_queue", condition=Q(state="queued")
+                F("priority").desc(),
+                "created_at",
+                name="core_job_queue",
+                condition=Q(state="queued"),
             ),
         ]
 
@@ -170,3 +173,21 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.seen_at:%H:%M:%S}"
+
+
+class IdempotencyKey(UUIDModel):
+    """What a client was answered, so that a repeated request gets the same answer."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    body_sha256 = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    answer = models.JSONField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "key"], name="core_idempotency_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.key

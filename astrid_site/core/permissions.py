@@ -12,11 +12,23 @@ if TYPE_CHECKING:
 
 
 class RolePermission(permissions.BasePermission):
-    """Signed-in people with the Django permission the view names for the method."""
+    """Signed-in people whose roles hold the permission the view names for the method.
+
+    A view without an entry for the method is closed: forgetting to name a permission refuses
+    everybody, it never lets everybody in. An API key that may not write only reads.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Ask the user's roles for ``view.required_permissions[method]``."""
-        if not request.user or not request.user.is_authenticated:
+        user = request.user
+        if not user or not user.is_authenticated:
             return False
-        needed = getattr(view, "required_permissions", {}).get(request.method)
-        return needed is None or bool(request.user.has_perm(needed))
+        if request.method not in permissions.SAFE_METHODS and not getattr(
+            request.auth, "can_write", True
+        ):
+            return False
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            return True
+        needed = getattr(view, "required_permissions", {}).get(method)
+        return needed is not None and bool(user.has_perm(needed))

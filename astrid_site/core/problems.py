@@ -1,16 +1,72 @@
-"""One shape for every REST error: problem+json."""
+"""One shape for every REST error: problem+json with a stable code and no inner details."""
 
 from __future__ import annotations
 
+import logging
+import uuid
 from typing import Any
 
+from django.db import OperationalError
+from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from astrid_site.core.errors import ApplicationError, ConflictError
+
+logger = logging.getLogger(__name__)
+
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's answer to an exception, as ``application/problem+json``."""
+    """Answer to an exception as ``application/problem+json``; None leaves it to Django (500)."""
+    if isinstance(error, ApplicationError):
+        code = 409 if isinstance(error, ConflictError) else 400
+        return _problem(code, "conflict" if code == 409 else "refused", str(error))
+    if isinstance(error, OperationalError):
+        incident = uuid.uuid4().hex[:12]
+        logger.exception("database not available, incident %s", incident)
+        answer = _problem(503, "unavailable", f"Try again soon (incident {incident}).")
+        answer["Retry-After"] = "5"
+        return answer
     response = exception_handler(error, context)
-    if response is not None:
-        response.data = {"status": response.status_code, "detail": response.data}
-    return response
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        problem = _problem(400, "invalid", "Some fields are not valid.", errors=response.data)
+    else:
+        code_name = getattr(error, "default_code", "error")
+        detail = response.data.get("detail", "") if isinstance(response.data, dict) else ""
+        problem = _problem(response.status_code, str(code_name), str(detail))
+    for header in ("WWW-Authenticate", "Retry-After", "Allow"):
+        if response.has_header(header):
+            problem[header] = response[header]
+    return problem
+
+
+def _problem(code: int, name: str, detail: str, **more: Any) -> Response:
+    body = {
+        "type": f"urn:astrid:problem:{name}",
+        "title": status_title(code),
+        "status": code,
+        "code": name,
+        "detail": detail,
+        **more,
+    }
+    return Response(body, status=code, content_type="application/problem+json")
+
+
+def status_title(code: int) -> str:
+    """Reason phrase of an HTTP status."""
+    titles = {
+        status.HTTP_400_BAD_REQUEST: "Bad request",
+        status.HTTP_401_UNAUTHORIZED: "Not signed in",
+        status.HTTP_403_FORBIDDEN: "Not allowed",
+        status.HTTP_404_NOT_FOUND: "Not found",
+        status.HTTP_405_METHOD_NOT_ALLOWED: "Method not allowed",
+        status.HTTP_409_CONFLICT: "Conflict",
+        status.HTTP_413_REQUEST_ENTITY_TOO_LARGE: "Too large",
+        status.HTTP_415_UNSUPPORTED_MEDIA_TYPE: "Unsupported media type",
+        status.HTTP_422_UNPROCESSABLE_ENTITY: "Not processable",
+        status.HTTP_429_TOO_MANY_REQUESTS: "Too many requests",
+        status.HTTP_503_SERVICE_UNAVAILABLE: "Unavailable",
+    }
+    return titles.get(code, "Error")

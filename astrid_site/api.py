@@ -1,0 +1,172 @@
+"""Every address under /api/v1/, and the endpoints that need several apps."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework import generics, serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from astrid_site import pipeline
+from astrid_site.accounts.api import ApiKeyDetail, ApiKeyList
+from astrid_site.core.errors import ApplicationError
+from astrid_site.core.models import Job
+from astrid_site.monitoring.api import HealthLive, HealthReady
+from catalog.api import ConeSearch, ObjectDetail, ObjectList
+from curation.api import CandidateVerdict, NextCandidates
+from detection.api import CandidateDetail, CandidateList, CandidatePanel, CandidatePixels
+from observations.api import ObservationDetail, ObservationList, StageOutput, SurveyList
+from observations.models import Observation
+
+app_name = "api"
+
+
+class JobOutput(serializers.ModelSerializer[Job]):
+    """One row of the job ledger."""
+
+    class Meta:
+        model = Job
+        fields = (
+            "id",
+            "kind",
+            "subject_id",
+            "queue",
+            "state",
+            "attempts",
+            "progress",
+            "message",
+            "cause",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
+
+
+class JobList(generics.ListAPIView[Job]):
+    """Jobs, newest first."""
+
+    required_permissions = {"GET": "core.view_job"}
+    serializer_class = JobOutput
+
+    @extend_schema(parameters=[OpenApiParameter("subject", UUID), OpenApiParameter("state", str)])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One page of jobs."""
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Job]:
+        """Apply the filters of the query string."""
+        rows = Job.objects.all()
+        if subject := self.request.query_params.get("subject"):
+            rows = rows.filter(subject_id=_uuid(subject))
+        if state := self.request.query_params.get("state"):
+            rows = rows.filter(state=state)
+        return rows
+
+
+class JobDetail(generics.RetrieveAPIView[Job]):
+    """One job."""
+
+    required_permissions = {"GET": "core.view_job"}
+    serializer_class = JobOutput
+    queryset = Job.objects.all()
+
+
+class ObservationTimeline(APIView):
+    """Every stage of one observation: state, reason, numbers."""
+
+    required_permissions = {"GET": "observations.view_observation"}
+
+    @extend_schema(responses=StageOutput(many=True))
+    def get(self, request: Request, pk: UUID) -> Response:
+        """The stages in their order."""
+        rows = pipeline.timeline(get_object_or_404(Observation, pk=pk))
+        return Response(StageOutput(rows, many=True).data)
+
+
+class ObservationRetry(APIView):
+    """Runs an observation again from the stage that did not succeed."""
+
+    required_permissions = {"POST": "observations.change_observation"}
+
+    @extend_schema(request=None, responses={202: JobOutput})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Queue it again."""
+        job = pipeline.retry(get_object_or_404(Observation, pk=pk), request.user)
+        return Response(JobOutput(job).data, status=202)
+
+
+class ObservationCancel(APIView):
+    """Stops the work on an observation."""
+
+    required_permissions = {"POST": "observations.change_observation"}
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Cancel its unfinished job."""
+        pipeline.cancel(get_object_or_404(Observation, pk=pk), request.user)
+        return Response(status=204)
+
+
+class Schema(SpectacularAPIView):
+    """The OpenAPI document, for people who are signed in."""
+
+    permission_classes = [IsAuthenticated]
+
+
+class Docs(SpectacularSwaggerSplitView):
+    """The API's pages, served from here alone."""
+
+    permission_classes = [IsAuthenticated]
+    url_name = "api:schema"
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        msg = f"subject: {text!r} is not a UUID"
+        raise ApplicationError(msg) from None
+
+
+urlpatterns = [
+    path("health/live/", HealthLive.as_view(), name="health-live"),
+    path("health/ready/", HealthReady.as_view(), name="health-ready"),
+    path("schema/", Schema.as_view(), name="schema"),
+    path("docs/", Docs.as_view(), name="docs"),
+    path("keys/", ApiKeyList.as_view(), name="key-list"),
+    path("keys/<uuid:pk>/", ApiKeyDetail.as_view(), name="key-detail"),
+    path("surveys/", SurveyList.as_view(), name="survey-list"),
+    path("observations/", ObservationList.as_view(), name="observation-list"),
+    path("observations/<uuid:pk>/", ObservationDetail.as_view(), name="observation-detail"),
+    path(
+        "observations/<uuid:pk>/timeline/",
+        ObservationTimeline.as_view(),
+        name="observation-timeline",
+    ),
+    path("observations/<uuid:pk>/retry/", ObservationRetry.as_view(), name="observation-retry"),
+    path("observations/<uuid:pk>/cancel/", ObservationCancel.as_view(), name="observation-cancel"),
+    path("jobs/", JobList.as_view(), name="job-list"),
+    path("jobs/<uuid:pk>/", JobDetail.as_view(), name="job-detail"),
+    path("candidates/", CandidateList.as_view(), name="candidate-list"),
+    path("candidates/next/", NextCandidates.as_view(), name="candidate-next"),
+    path("candidates/<uuid:pk>/", CandidateDetail.as_view(), name="candidate-detail"),
+    path("candidates/<uuid:pk>/cutouts/", CandidatePixels.as_view(), name="candidate-pixels"),
+    path(
+        "candidates/<uuid:pk>/cutouts/<str:panel>.png",
+        CandidatePanel.as_view(),
+        name="candidate-panel",
+    ),
+    path("candidates/<uuid:pk>/verdict/", CandidateVerdict.as_view(), name="candidate-verdict"),
+    path("objects/", ObjectList.as_view(), name="object-list"),
+    path("objects/cone/", ConeSearch.as_view(), name="object-cone"),
+    path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),
+]

@@ -1,0 +1,132 @@
+"""REST: objects, their light curves, and the cone search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog import selectors
+from catalog.models import AstroObject, LightCurvePoint
+
+MAX_CONE_ARCSEC = 3600.0 * 5
+
+
+class ObjectOutput(serializers.ModelSerializer[AstroObject]):
+    """One object."""
+
+    class Meta:
+        model = AstroObject
+        fields = (
+            "id",
+            "name",
+            "ra",
+            "dec",
+            "state",
+            "classification",
+            "n_detections",
+            "first_detected_at",
+            "last_detected_at",
+            "peak_score",
+            "best_real_bogus",
+            "brightest_magnitude",
+            "is_simulated",
+            "created_at",
+        )
+
+
+class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
+    """One epoch of forced photometry on the difference images."""
+
+    class Meta:
+        model = LightCurvePoint
+        fields = (
+            "observation",
+            "mjd",
+            "band",
+            "flux",
+            "flux_error",
+            "zero_point",
+            "magnitude",
+            "magnitude_error",
+            "limiting_magnitude",
+            "flags",
+        )
+
+
+class ObjectDetailOutput(ObjectOutput):
+    """One object with its light curve."""
+
+    light_curve = LightCurvePointOutput(many=True, read_only=True)
+
+    class Meta(ObjectOutput.Meta):
+        fields = (*ObjectOutput.Meta.fields, "light_curve")  # type: ignore[assignment]
+
+
+class ConeInput(serializers.Serializer[Any]):
+    """A circle on the sky (ICRS)."""
+
+    ra = serializers.FloatField(min_value=0.0, max_value=360.0)
+    dec = serializers.FloatField(min_value=-90.0, max_value=90.0)
+    radius_arcsec = serializers.FloatField(min_value=0.0, max_value=MAX_CONE_ARCSEC)
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=200)
+
+
+class ConeRowOutput(ObjectOutput):
+    """One object with its distance from the centre of the cone."""
+
+    separation_arcsec = serializers.FloatField()
+
+    class Meta(ObjectOutput.Meta):
+        fields = (*ObjectOutput.Meta.fields, "separation_arcsec")  # type: ignore[assignment]
+
+
+class ObjectList(generics.ListAPIView[AstroObject]):
+    """Objects, newest first."""
+
+    required_permissions = {"GET": "catalog.view_astroobject"}
+    serializer_class = ObjectOutput
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("state", str, enum=AstroObject.State.values),
+            OpenApiParameter("q", str, description="Part of the name."),
+        ]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One page of objects."""
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[AstroObject]:
+        """Apply the filters of the query string."""
+        return selectors.object_list(self.request.query_params.dict())
+
+
+class ObjectDetail(generics.RetrieveAPIView[AstroObject]):
+    """One object with its light curve."""
+
+    required_permissions = {"GET": "catalog.view_astroobject"}
+    serializer_class = ObjectDetailOutput
+    queryset = AstroObject.objects.prefetch_related("light_curve")
+
+
+class ConeSearch(APIView):
+    """Objects within a circle, nearest first; exact at the poles and across RA 0."""
+
+    required_permissions = {"GET": "catalog.view_astroobject"}
+
+    @extend_schema(parameters=[ConeInput], responses=ConeRowOutput(many=True))
+    def get(self, request: Request) -> Response:
+        """The objects, each with its separation."""
+        form = ConeInput(data=request.query_params)
+        form.is_valid(raise_exception=True)
+        cone = form.validated_data
+        found = selectors.cone_search(
+            cone["ra"] % 360.0, cone["dec"], radius_arcsec=cone["radius_arcsec"]
+        )
+        return Response(ConeRowOutput(found[: cone["limit"]], many=True).data)
