@@ -56,9 +56,7 @@ class AstroObject(UUIDModel):
 class ObjectDetection(models.Model):
     """Which detection belongs to which object."""
 
-    astro_object = models.ForeignKey(
-        AstroObject, on_delete=models.CASCADE, related_name="members"
-    )
+    astro_object = models.ForeignKey(AstroObject, on_delete=models.CASCADE, related_name="members")
     detection = models.OneToOneField(Detection, on_delete=models.CASCADE, related_name="+")
     separation_arcsec = models.FloatField()
 

@@ -53,7 +53,9 @@ class Detection(UUIDModel):
     cuts = models.JSONField(default=list, help_text="name, value, limit, margin, kept of each cut.")
     is_kept = models.BooleanField(help_text="Passed every cut.")
     real_bogus = models.FloatField(null=True, blank=True)
-    scorer = models.CharField(max_length=60, blank=True, help_text="Name and version of the scorer.")
+    scorer = models.CharField(
+        max_length=60, blank=True, help_text="Name and version of the scorer."
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -72,9 +74,7 @@ class Detection(UUIDModel):
             models.CheckConstraint(
                 name="detection_position_on_the_sky",
                 condition=Q(ra__isnull=True, dec__isnull=True, healpix14__isnull=True)
-                | Q(
-                    ra__gte=0, ra__lt=360, dec__gte=-90, dec__lte=90, healpix14__isnull=False
-                ),
+                | Q(ra__gte=0, ra__lt=360, dec__gte=-90, dec__lte=90, healpix14__isnull=False),
             ),
         ]
         indexes: ClassVar = [

@@ -111,5 +111,3 @@ class DifferenceRun(ProcessingRun):
     method_reason = models.TextField(blank=True)
     quality = models.CharField(max_length=10, choices=Quality, blank=True)
     quality_reasons = models.JSONField(default=list, blank=True)
-
-

@@ -129,9 +129,7 @@ class Observation(UUIDModel):
             models.CheckConstraint(
                 name="observations_position_on_the_sky",
                 condition=Q(ra__isnull=True, dec__isnull=True, healpix14__isnull=True)
-                | Q(
-                    ra__gte=0, ra__lt=360, dec__gte=-90, dec__lte=90, healpix14__isnull=False
-                ),
+                | Q(ra__gte=0, ra__lt=360, dec__gte=-90, dec__lte=90, healpix14__isnull=False),
             ),
             models.CheckConstraint(
                 name="observations_exposure_positive",

@@ -16,7 +16,7 @@ class TransientError(Exception):
 
 
 class NotYetError(Exception):
-    """The job cannot start yet because it waits for other work; asked again without counting as an attempt."""
+    """The job waits for other work; it is asked again and no attempt is counted."""
 
     def __init__(self, reason: str, *, retry_in_s: float = 2.0) -> None:
         super().__init__(reason)

@@ -32,6 +32,4 @@ class JobState(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
-TERMINAL_JOBS = frozenset(
-    {JobState.DONE, JobState.SKIPPED, JobState.FAILED, JobState.CANCELLED}
-)
+TERMINAL_JOBS = frozenset({JobState.DONE, JobState.SKIPPED, JobState.FAILED, JobState.CANCELLED})

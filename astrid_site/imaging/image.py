@@ -1,4 +1,4 @@
-"""The image every stage works on: pixels with their variance, mask, world coordinates, PSF and zero point."""
+"""The image every stage works on: pixels with variance, mask, WCS, PSF and zero point."""
 
 from __future__ import annotations
 

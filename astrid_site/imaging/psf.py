@@ -52,7 +52,9 @@ class PsfField:
         NDArray[float32], shape (n, size, size)
             Unit-sum PSF images centred on their middle pixel.
         """
-        terms = position_terms(np.atleast_1d(x), np.atleast_1d(y), shape=self.shape, order=self.order)
+        terms = position_terms(
+            np.atleast_1d(x), np.atleast_1d(y), shape=self.shape, order=self.order
+        )
         images = np.einsum("nk,kij->nij", terms.astype(np.float32), self.coefficients)
         return np.asarray(images / images.sum(axis=(1, 2), keepdims=True), dtype=np.float32)
 
