@@ -212,6 +212,8 @@ CONTENT_SECURITY_POLICY = {
 MAX_UPLOAD_BYTES = int(read_number("ASTRID_MAX_UPLOAD_MB", 512, minimum=1)) * 2**20
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
 DATA_UPLOAD_MAX_NUMBER_FILES = 100
+# always a file on disk: the FITS gate reads bytes from a path, and memory stays bounded
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 FILE_UPLOAD_TEMP_DIR = read_text("ASTRID_UPLOAD_TEMP_DIR") or None
 
 CACHES = {

@@ -1,4 +1,4 @@
-"""Detections: measured, scored candidates with the cuts they met and the pixels they were seen in."""
+"""Detections: measured, scored candidates, the cuts they met and the pixels they lie in."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""Admin pages of objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+
+from astrid_site.core.admin import ReadOnlyAdmin
+from catalog.models import AssociationRun, AstroObject, LightCurvePoint, PhotometryRun
+
+
+class LightCurveInline(admin.TabularInline[LightCurvePoint, AstroObject]):
+    """The light curve of an object."""
+
+    model = LightCurvePoint
+    extra = 0
+    can_delete = False
+    fields = ("mjd", "band", "flux", "flux_error", "magnitude", "limiting_magnitude")
+    readonly_fields = fields
+
+    def has_add_permission(self, request: Any, obj: Any = None) -> bool:
+        """Points are measured, not typed."""
+        return False
+
+
+@admin.register(AstroObject)
+class AstroObjectAdmin(ReadOnlyAdmin):
+    """Objects; their state follows from verdicts."""
+
+    list_display = ("name", "state", "n_detections", "best_real_bogus", "last_detected_at")
+    list_filter = ("state", "is_simulated")
+    search_fields = ("name",)
+    inlines = (LightCurveInline,)
+
+
+for run_model in (AssociationRun, PhotometryRun):
+    admin.site.register(
+        run_model,
+        type(
+            f"{run_model.__name__}Admin",
+            (ReadOnlyAdmin,),
+            {
+                "list_display": ("observation", "status", "reason"),
+                "list_filter": ("status",),
+                "list_select_related": ("observation__survey",),
+            },
+        ),
+    )

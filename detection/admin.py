@@ -1,0 +1,39 @@
+"""Admin pages of detections."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+
+from astrid_site.core.admin import ReadOnlyAdmin
+from detection.models import Detection, DetectionRun
+
+
+@admin.register(DetectionRun)
+class DetectionRunAdmin(ReadOnlyAdmin):
+    """Searches of score images."""
+
+    list_display = ("observation", "status", "n_candidates", "n_kept", "reason")
+    list_filter = ("status",)
+    list_select_related = ("observation__survey",)
+    search_fields = ("observation__observation_id",)
+
+
+@admin.register(Detection)
+class DetectionAdmin(ReadOnlyAdmin):
+    """Candidates with their difference cutout."""
+
+    list_display = ("preview", "observation", "score", "real_bogus", "magnitude", "is_kept")
+    list_filter = ("is_kept", "observation__survey")
+    list_select_related = ("observation__survey",)
+    search_fields = ("observation__observation_id",)
+    show_full_result_count = False
+
+    @admin.display(description="difference")
+    def preview(self, detection: Detection) -> str:
+        """The difference cutout, small."""
+        return format_html(
+            '<img src="{}" width="63" height="63" alt="difference cutout" loading="lazy">',
+            reverse("api:candidate-panel", args=[detection.pk, "difference"]),
+        )
