@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 FloatArray = NDArray[np.float32]
 
@@ -110,12 +111,23 @@ def constant_psf(image: FloatArray, *, shape: tuple[int, int], n_stars: int = 0)
 
 
 def measure_fwhm(psf: FloatArray) -> float:
-    """Full width at half maximum of a centred PSF image [pix], from the area above half maximum."""
-    half = psf.max() / 2.0
-    # sub-pixel area: bilinear x8 so that narrow PSFs are not quantised by whole pixels
-    n = psf.shape[0]
-    fine = np.linspace(0, n - 1, 8 * (n - 1) + 1)
-    rows = np.stack([np.interp(fine, np.arange(n), row) for row in psf])
-    dense = np.stack([np.interp(fine, np.arange(n), column) for column in rows.T])
-    area = float((dense > half).sum()) / 64.0
+    """Full width at half maximum of a centred PSF image [pix], from the area above half maximum.
+
+    The area is counted on a cubic-spline refinement of the core: straight lines between pixels
+    would make a PSF of 2 pixels 10 % too narrow.
+    """
+    half = psf.shape[0] // 2
+    inner = _core_half_width(psf)
+    fine = np.linspace(half - inner, half + inner, 16 * 2 * inner + 1)
+    y, x = np.meshgrid(fine, fine, indexing="ij")
+    dense = ndimage.map_coordinates(np.asarray(psf, dtype=np.float64), [y, x], order=3)
+    area = float((dense > dense.max() / 2.0).sum()) / 16.0**2
     return 2.0 * float(np.sqrt(area / np.pi))
+
+
+def _core_half_width(psf: FloatArray) -> int:
+    """Pixels from the centre that hold the half-maximum contour, and two more."""
+    half = psf.shape[0] // 2
+    rows, columns = np.nonzero(psf > psf.max() / 2.0)
+    reach = int(max(np.abs(rows - half).max(), np.abs(columns - half).max()))
+    return int(min(half, reach + 2))

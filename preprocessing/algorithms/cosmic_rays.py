@@ -1,0 +1,152 @@
+"""Cosmic rays: pixels that stand out more sharply than the PSF allows any star to."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.masks import BoolArray
+from preprocessing.algorithms.moffat import Moffat
+
+FloatArray = NDArray[np.float32]
+
+# steps (dy, dx) to one of the two opposite neighbours in each direction
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# share of the PSF's own sharpness a pixel may not exceed: asymmetric PSFs and its errors
+_PSF_MARGIN = 0.6
+_NOISE_MARGIN = 3.0
+
+
+def sharpest_ratios(psf: Moffat) -> NDArray[np.float64]:
+    """Least mean of two opposite neighbours over the central pixel that a star can show.
+
+    Returns
+    -------
+    NDArray[float64], shape (4,)
+        For the directions along x, along y and along both diagonals. The minimum over all
+        sub-pixel positions is that of a star centred on the pixel, since (P(-1) + P(+1)) / P(0)
+        grows away from the centre for every profile whose logarithm is concave in the core.
+    """
+    zero = np.zeros(1)
+    centre = psf.image(zero, zero)
+    ratios = []
+    for dy, dx in _DIRECTIONS:
+        pair = psf.image(zero + dx, zero + dy) + psf.image(zero - dx, zero - dy)
+        ratios.append(float((pair / (2.0 * centre))[0]))
+    return np.array(ratios)
+
+
+def mask_cosmic_rays(
+    data: FloatArray,
+    variance: FloatArray,
+    *,
+    bad: BoolArray,
+    psf: Moffat,
+    sigma: float = 6.0,
+    iterations: int = 4,
+) -> BoolArray:
+    """Find cosmic rays in a background-subtracted frame.
+
+    Parameters
+    ----------
+    data, variance : NDArray[float32], shape (ny, nx)
+        Background-subtracted pixels and the variance of the sky (without source noise).
+    bad : NDArray[bool], shape (ny, nx)
+        Unusable pixels; they are neither tested nor trusted as neighbours.
+    psf : Moffat
+        The PSF of the frame, the narrowest where it varies.
+    sigma : float
+        Least height of a cosmic-ray pixel above the mean of two opposite neighbours [sigma].
+    iterations : int
+        Rounds; each lets a track be eaten from its edge by replacing the pixels already found.
+
+    Returns
+    -------
+    NDArray[bool], shape (ny, nx)
+        Pixels hit by cosmic rays.
+
+    Notes
+    -----
+    A pixel is hit if, in one of four directions, it exceeds the mean m of its two opposite
+    neighbours significantly, and so sharply that ``margin * (p - k s_p) > (m + k s_m) / r`` with
+    r the least ratio m / p of a star. Stars, however undersampled, cannot meet the second
+    condition; a PSF too sharp to be told from a cosmic ray leaves both unmasked.
+
+    References
+    ----------
+    .. [1] Lupton et al. 2001, ASP Conf. 238, 269 (the SDSS photometric pipeline).
+    """
+    work = np.where(bad, np.float32(0), data)
+    noise = np.sqrt(variance)
+    ratios = sharpest_ratios(psf)
+    hits = np.zeros(data.shape, dtype=np.bool_)
+    usable = ~bad
+    candidates = np.flatnonzero(usable & (work > sigma * noise))
+    candidates = _inside(candidates, data.shape)
+    for _ in range(iterations):
+        hit = _is_hit(work, noise, usable, at=candidates, ratios=ratios, sigma=sigma)
+        new = candidates[hit]
+        if new.size == 0:
+            break
+        hits.ravel()[new] = True
+        work.ravel()[new] = _good_neighbour_mean(work, usable & ~hits, at=new)
+        candidates = _neighbours_of(new, data.shape, among=usable & ~hits & (work > 3.0 * noise))
+        sigma = min(sigma, 4.0)
+    return hits
+
+
+def _inside(flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Flat positions that have all eight neighbours."""
+    rows, columns = np.divmod(flat, shape[1])
+    keep = (rows > 0) & (rows < shape[0] - 1) & (columns > 0) & (columns < shape[1] - 1)
+    return flat[keep]
+
+
+def _is_hit(
+    work: FloatArray,
+    noise: FloatArray,
+    trusted: BoolArray,
+    *,
+    at: NDArray[np.intp],
+    ratios: NDArray[np.float64],
+    sigma: float,
+) -> BoolArray:
+    """Whether the pixels at flat positions ``at`` stand out too sharply in any direction."""
+    nx = work.shape[1]
+    pixel, error = work.ravel()[at], noise.ravel()[at]
+    flat_work, flat_trusted = work.ravel(), trusted.ravel()
+    hit = np.zeros(at.size, dtype=np.bool_)
+    for (dy, dx), ratio in zip(_DIRECTIONS, ratios, strict=True):
+        step = dy * nx + dx
+        mean = 0.5 * (flat_work[at + step] + flat_work[at - step])
+        # beside a masked pixel the slope of a star's wing would look like an edge
+        known = flat_trusted[at + step] & flat_trusted[at - step]
+        stands_out = pixel - mean > sigma * error
+        floor = _PSF_MARGIN * ratio * (pixel - _NOISE_MARGIN * error)
+        too_sharp = mean + _NOISE_MARGIN * error / np.sqrt(2.0) < floor
+        hit |= known & stands_out & too_sharp
+    return hit
+
+
+def _good_neighbour_mean(work: FloatArray, good: BoolArray, *, at: NDArray[np.intp]) -> FloatArray:
+    """Mean of the good pixels among the eight neighbours; 0 where there is none."""
+    nx = work.shape[1]
+    steps = [dy * nx + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+    total = np.zeros(at.size, dtype=np.float32)
+    count = np.zeros(at.size, dtype=np.float32)
+    for step in steps:
+        weight = good.ravel()[at + step].astype(np.float32)
+        total += weight * work.ravel()[at + step]
+        count += weight
+    return np.asarray(total / np.maximum(count, np.float32(1)), dtype=np.float32)
+
+
+def _neighbours_of(
+    at: NDArray[np.intp], shape: tuple[int, ...], *, among: BoolArray
+) -> NDArray[np.intp]:
+    """Flat positions of the pixels of ``among`` that touch the positions ``at``."""
+    nx = shape[1]
+    steps = np.array([dy * nx + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
+    around = np.unique((at[:, None] + steps[None, :]).ravel())
+    around = around[(around >= 0) & (around < shape[0] * nx)]
+    return _inside(around[among.ravel()[around]], shape)

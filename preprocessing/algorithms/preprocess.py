@@ -1,0 +1,259 @@
+"""From a raw frame to a calibrated science image: mask, sky, variance, stars, PSF, depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from astrid_site.imaging.psf import PsfField
+from preprocessing.algorithms.background import Background, fit_background
+from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
+from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
+from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
+from preprocessing.algorithms.noise import GainEstimate, build_variance, estimate_gain
+from preprocessing.algorithms.psf_fit import estimate_core, fit_psf
+from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
+from preprocessing.algorithms.star_photometry import fit_star_fluxes
+from preprocessing.algorithms.stars import StarList, find_stars
+from preprocessing.algorithms.zero_point import (
+    CatalogStars,
+    ZeroPoint,
+    calibrate_zero_point,
+    header_zero_point,
+)
+
+FloatArray = NDArray[np.float32]
+Metric = float | int | str | None
+
+_MIN_SIDE = 48
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """How to calibrate a frame.
+
+    Attributes
+    ----------
+    box : int
+        Width of a background box [pix].
+    find_cosmic_rays : bool
+        Whether to look for cosmic rays (not on coadds, whose pixels are means).
+    cosmic_ray_sigma : float
+        Least height of a cosmic-ray pixel [sigma].
+    detection_sigma : float
+        Threshold for sources [sigma].
+    psf_order : int or None
+        Order of the PSF field; by the number of stars where None.
+    catalog : CatalogStars or None
+        Local catalogue to calibrate the zero point against; the header's value where None.
+    """
+
+    box: int = 64
+    find_cosmic_rays: bool = True
+    cosmic_ray_sigma: float = 6.0
+    detection_sigma: float = 5.0
+    psf_order: int | None = None
+    catalog: CatalogStars | None = None
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """A calibrated frame and what was measured on it.
+
+    Attributes
+    ----------
+    image : Image
+        Background-subtracted, with mask, variance, PSF and zero point; ``saturation`` is on the
+        background-subtracted scale.
+    stars : StarList
+        Its sources, PSF fluxes for the clean stars.
+    background : Background
+        What was subtracted.
+    metrics : dict
+        Scalars for the run's record.
+    notes : tuple of str
+        What was assumed or left out, in words.
+    """
+
+    image: Image
+    stars: StarList
+    background: Background
+    metrics: dict[str, Metric]
+    notes: tuple[str, ...]
+
+
+def preprocess_image(
+    image: Image,
+    config: PreprocessConfig | None = None,
+    *,
+    given_psf: PsfField | None = None,
+    given_variance: FloatArray | None = None,
+    given_mask: MaskArray | None = None,
+) -> Preprocessed:
+    """Calibrate one frame: mask, sky, variance, stars, cosmic rays, PSF, zero point, depth.
+
+    Parameters
+    ----------
+    image : Image
+        Frame as read; already background-subtracted frames are welcome.
+    config : PreprocessConfig, optional
+        Settings.
+    given_psf : PsfField, optional
+        PSF to use instead of fitting one; no star is then needed.
+    given_variance : NDArray[float32], shape (ny, nx), optional
+        Variance to use instead of measuring it; pixels where it is not positive are masked.
+    given_mask : NDArray[uint16], shape (ny, nx), optional
+        Planes added to the frame's own mask.
+
+    Returns
+    -------
+    Preprocessed
+
+    Raises
+    ------
+    AlgorithmError
+        If the frame is too small, wholly masked or constant, or has fewer than 5 clean stars and
+        no PSF is given (``n_stars``, ``n_required``).
+    """
+    settings = config or PreprocessConfig()
+    notes: list[str] = []
+    frame = _with_masks(image, given_mask=given_mask, given_variance=given_variance)
+    background = fit_background(frame, box=settings.box)
+    gain = estimate_gain(frame, background)
+    notes += _gain_notes(gain, given_variance)
+    frame = _subtract(frame, background)
+    sky = given_variance if given_variance is not None else background.noise_map**2
+    frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
+    if given_variance is None:
+        variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
+        frame = frame.with_(variance=variance)
+    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=settings.detection_sigma)
+    psf = given_psf or fit_psf(frame, stars, order=settings.psf_order, fwhm_guess_pix=core.fwhm)
+    frame = frame.with_(psf=psf)
+    stars = fit_star_fluxes(frame, stars)
+    zero_point = _zero_point(frame, stars, settings.catalog, notes)
+    frame = frame.with_(zero_point=zero_point.value)
+    metrics = _metrics(frame, stars, background, zero_point=zero_point)
+    metrics |= {
+        "n_cosmic_rays": n_cosmic_rays,
+        "gain_used": gain.gain,
+        "gain_source": "given_variance" if given_variance is not None else gain.source,
+    }
+    return Preprocessed(frame, stars, background, metrics, tuple(notes))
+
+
+def _with_masks(
+    image: Image, *, given_mask: MaskArray | None, given_variance: FloatArray | None
+) -> Image:
+    """The frame with finite pixels, and every reason to distrust one in its mask."""
+    if min(image.shape) < _MIN_SIDE:
+        msg = f"the frame is too small to calibrate: {image.shape[1]} x {image.shape[0]} pixels"
+        raise AlgorithmError(msg, nx=image.shape[1], ny=image.shape[0], side_required=_MIN_SIDE)
+    mask = image.mask.copy()
+    if given_mask is not None:
+        mask |= given_mask
+    lost = ~np.isfinite(image.data)
+    if given_variance is not None:
+        lost |= ~(np.isfinite(given_variance) & (given_variance > 0))
+    mask[lost] |= np.uint16(MaskPlane.NO_DATA)
+    data = np.where(is_bad(mask, MaskPlane.NO_DATA), np.float32(0), image.data)
+    frame = image.with_(data=data.astype(np.float32, copy=False), mask=mask, variance=None)
+    level = image.saturation
+    if level is None or not level > 0:
+        frame = frame.with_(saturation=estimate_saturation(frame.data, frame.mask))
+    return frame.with_(mask=mask_saturation(frame))
+
+
+def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[str]:
+    """What the user should know about the noise model."""
+    if given_variance is not None:
+        return ["the variance was given, not measured"]
+    if gain.source == "photon_transfer":
+        return [f"no gain in the header: {gain.gain:.3g} electrons per unit from the sky's noise"]
+    if gain.source == "sky_only":
+        return ["no gain in the header and no sky to measure it: sources have no photon noise"]
+    return []
+
+
+def _subtract(image: Image, background: Background) -> Image:
+    """The frame without its sky; the saturation level moves down with it."""
+    unusable = is_bad(image.mask, MaskPlane.NO_DATA)
+    data = np.where(unusable, np.float32(0), image.data - background.level)
+    saturation = image.saturation
+    if saturation is not None:
+        saturation = saturation - background.median
+    return image.with_(data=data, saturation=saturation)
+
+
+def _clean(
+    frame: Image,
+    sky_variance: FloatArray,
+    *,
+    settings: PreprocessConfig,
+    given_psf: PsfField | None,
+) -> tuple[Image, Moffat, int]:
+    """Mask cosmic rays; returns the frame, the rough PSF they were judged by, and their pixels."""
+    bad = is_bad(frame.mask)
+    variance = np.where(np.isfinite(sky_variance) & (sky_variance > 0), sky_variance, np.float32(1))
+    frame = frame.with_(variance=variance.astype(np.float32, copy=False))
+    if given_psf is not None:
+        core = moffat_of_fwhm(given_psf.fwhm_pix)
+    else:
+        core = estimate_core(frame, find_stars(frame, threshold=2.0 * settings.detection_sigma))
+    if not settings.find_cosmic_rays:
+        return frame, core, 0
+    hits = mask_cosmic_rays(
+        frame.data, variance, bad=bad, psf=core, sigma=settings.cosmic_ray_sigma
+    )
+    mask = frame.mask.copy()
+    mask[hits] |= np.uint16(MaskPlane.COSMIC_RAY)
+    return frame.with_(mask=mask), core, int(hits.sum())
+
+
+def _zero_point(
+    frame: Image, stars: StarList, catalog: CatalogStars | None, notes: list[str]
+) -> ZeroPoint:
+    """The catalogue's zero point where a catalogue is given, else the header's."""
+    if catalog is None:
+        found = header_zero_point(frame)
+        if found.value is None:
+            notes.append("no zero point in the header and no catalogue: fluxes have no magnitudes")
+        return found
+    return calibrate_zero_point(frame, stars, catalog)
+
+
+def _metrics(
+    frame: Image, stars: StarList, background: Background, *, zero_point: ZeroPoint
+) -> dict[str, Metric]:
+    """The scalars that describe a calibrated frame."""
+    psf = frame.psf
+    if psf is None:
+        msg = "frame: the PSF is missing"
+        raise ValueError(msg)
+    ny, nx = frame.shape
+    centre = psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
+    scale = pixel_scale_arcsec(frame.wcs)
+    depth = measure_depth(psf, noise=background.noise, zero_point=zero_point.value)
+    return {
+        "sky_level": background.median,
+        "sky_noise": background.noise,
+        "fwhm_pix": psf.fwhm_pix,
+        "seeing_arcsec": None if scale is None else psf.fwhm_pix * scale,
+        "pixel_scale_arcsec": scale,
+        "ellipticity": measure_ellipticity(centre, fwhm_pix=psf.fwhm_pix),
+        "n_sources": len(stars),
+        "n_stars": int(stars.is_star.sum()),
+        "n_psf_stars": psf.n_stars,
+        "masked_fraction": float(is_bad(frame.mask).mean()),
+        "saturation": frame.saturation,
+        "zero_point": zero_point.value,
+        "zero_point_error": zero_point.error,
+        "zero_point_source": zero_point.source,
+        "limiting_flux_5sigma": depth.flux_5sigma,
+        "limiting_magnitude": depth.magnitude,
+    }

@@ -1,0 +1,328 @@
+"""Register two frames: the map from science to reference pixels and the ratio of their fluxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from astrid_site.imaging.image import Image
+from preprocessing.algorithms.asterisms import match_asterisms
+from preprocessing.algorithms.flux_ratio import fit_flux_ratio
+from preprocessing.algorithms.plane_map import (
+    PlaneMap,
+    apply_maps,
+    frame_grid,
+    identity_map,
+    is_within,
+    overlap_of,
+    shift_map,
+    similarity_map,
+)
+from preprocessing.algorithms.quality import pixel_scale_arcsec
+from preprocessing.algorithms.star_matching import (
+    Matches,
+    fit_correction,
+    match_stars,
+    prefer_stars,
+)
+from preprocessing.algorithms.stars import StarList
+from preprocessing.algorithms.wcs_match import vote_offset, wcs_error_arcsec, wcs_map
+
+Float64 = NDArray[np.float64]
+
+_MIN_OVERLAP = 0.01
+_MIN_MATCHED = 4
+# with this many stars in both frames, a WCS that matches none of them is not believed
+_ENOUGH_TO_JUDGE = 8
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How a science frame lies on a reference.
+
+    Attributes
+    ----------
+    maps : tuple of PlaneMap
+        Applied one after the other: science pixel to reference pixel.
+    n_matched : int
+        Stars that fix the map; 0 where the WCS or the given alignment alone does.
+    rms_pix : float or None
+        Residual of the matched stars of S/N > 50 (all of them where there are under 5) per axis
+        [reference pix]; None without matched stars.
+    wcs_offset_arcsec : float or None
+        How far the stars are from where the two WCS put them; None where that was not measured.
+    method : str
+        ``"wcs+stars"``, ``"stars"``, ``"wcs"`` or ``"identity"``.
+    flux_ratio : float or None
+        Science over reference flux of the matched stars; None where none match.
+    flux_ratio_error : float or None
+        Its standard error.
+    overlap : float
+        Fraction of the science frame that the reference covers.
+    """
+
+    maps: tuple[PlaneMap, ...]
+    n_matched: int
+    rms_pix: float | None
+    wcs_offset_arcsec: float | None
+    method: str
+    flux_ratio: float | None
+    flux_ratio_error: float | None
+    overlap: float
+
+    def to_reference(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
+        """Reference pixel positions of science pixel positions."""
+        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        for step in self.maps:
+            x, y = step(x, y)
+        return x, y
+
+
+def register(
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    *,
+    science_stars: StarList,
+    aligned: bool = False,
+    max_wcs_offset_arcsec: float = 60.0,
+) -> Registration:
+    """Map science pixels onto a reference: world coordinates refined by stars, or stars alone.
+
+    Parameters
+    ----------
+    reference, science : Image
+        Background-subtracted frames.
+    reference_stars, science_stars : StarList
+        Their sources.
+    aligned : bool
+        The frames are on one grid already: the map is the identity, and the stars only tell how
+        well that holds and what the flux ratio is.
+    max_wcs_offset_arcsec : float
+        Largest offset between the two WCS that is corrected rather than refused.
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    NoWorkError
+        If the frames hardly overlap; carries ``overlap`` and ``overlap_required``.
+    AlgorithmError
+        If the stars contradict the WCS (``offset_arcsec``), or there are neither world
+        coordinates nor enough stars that match (``n_stars``, ``n_required``).
+    """
+    if aligned:
+        return _register_aligned(reference_stars, science, science_stars, shape=reference.shape)
+    if reference.wcs is not None and science.wcs is not None:
+        return _register_by_wcs(
+            reference,
+            reference_stars,
+            science,
+            science_stars=science_stars,
+            max_offset_arcsec=max_wcs_offset_arcsec,
+        )
+    coarse, _ = _asterism_map(reference_stars, science_stars, shape=science.shape)
+    if coarse is None:
+        n_stars = min(len(reference_stars), len(science_stars))
+        msg = (
+            "no world coordinates, and the stars of the two frames do not match "
+            f"({len(science_stars)} and {len(reference_stars)} sources)"
+        )
+        raise AlgorithmError(msg, n_stars=n_stars, n_required=_MIN_MATCHED)
+    return _refine(
+        (coarse,), reference, reference_stars, science, science_stars=science_stars, method="stars"
+    )
+
+
+def _register_aligned(
+    reference_stars: StarList, science: Image, science_stars: StarList, *, shape: tuple[int, int]
+) -> Registration:
+    """Identity map, with what the stars say about it."""
+    if shape != science.shape:
+        msg = f"frames said to be aligned differ in shape: {science.shape} and {shape}"
+        raise AlgorithmError(msg, nx=science.shape[1], ny=science.shape[0])
+    maps = (identity_map(science.shape),)
+    matches = match_stars(maps, reference_stars, science_stars, radius=2.0)
+    return _result(maps, matches, reference_stars, science_stars, method="identity", overlap=1.0)
+
+
+def _register_by_wcs(
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    *,
+    science_stars: StarList,
+    max_offset_arcsec: float,
+) -> Registration:
+    """World coordinates first; the stars confirm, refine or contradict them."""
+    scale = pixel_scale_arcsec(reference.wcs) or 1.0
+    prior = wcs_map(science, reference)
+    if prior is not None:
+        reach = max_offset_arcsec / scale
+        shift = vote_offset(
+            prior, reference_stars, science_stars, reach_pix=reach, shape=reference.shape
+        )
+        if shift is not None:
+            shifted = (prior, shift_map(shift, reference.shape))
+            found = _refine(
+                shifted,
+                reference,
+                reference_stars,
+                science,
+                science_stars=science_stars,
+                method="wcs+stars",
+            )
+            if found.n_matched >= 3:
+                moved = _offset_at_centre((prior,), found.maps, science.shape) * scale
+                return replace(found, wcs_offset_arcsec=moved)
+    _refuse_if_stars_contradict(
+        prior, reference, reference_stars, science, science_stars=science_stars
+    )
+    return _trust_wcs(prior, reference, reference_stars, science, science_stars=science_stars)
+
+
+def _refuse_if_stars_contradict(
+    prior: PlaneMap | None,
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    *,
+    science_stars: StarList,
+) -> None:
+    """Raise where the stars match by their pattern, somewhere else than the WCS says."""
+    coarse, n_matched = _asterism_map(reference_stars, science_stars, shape=science.shape)
+    if coarse is None:
+        return
+    offset = None if prior is None else wcs_error_arcsec(coarse, reference, science)
+    where = "elsewhere on the sky" if offset is None else f"{offset:.0f} arcsec away"
+    msg = f"the WCS is wrong: stars put the frame {where} ({n_matched} stars match by pattern)"
+    raise AlgorithmError(msg, offset_arcsec=offset, n_matched=n_matched)
+
+
+def _trust_wcs(
+    prior: PlaneMap | None,
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    *,
+    science_stars: StarList,
+) -> Registration:
+    """The WCS alone, where the frames overlap and too few stars exist to test it."""
+    overlap = 0.0 if prior is None else overlap_of((prior,), science.shape, reference.shape)
+    _require_overlap(overlap)
+    if prior is None:
+        msg = "the world coordinates of the two frames cannot be related"
+        raise AlgorithmError(msg)
+    seen = _stars_in_common((prior,), reference, reference_stars, science, science_stars)
+    if seen >= _ENOUGH_TO_JUDGE:
+        msg = f"the WCS puts no star on a star, though {seen} should coincide"
+        raise AlgorithmError(msg, n_stars=seen, n_required=_MIN_MATCHED)
+    return Registration((prior,), 0, None, None, "wcs", None, None, overlap)
+
+
+def _stars_in_common(
+    maps: tuple[PlaneMap, ...],
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    science_stars: StarList,
+) -> int:
+    """Clean stars that should be seen in both frames: the lesser count within the overlap."""
+    x, y = apply_maps(maps, science_stars.x, science_stars.y)
+    ours = science_stars.is_star & is_within(x, y, reference.shape)
+    corners = apply_maps(maps, *frame_grid(science.shape, 9))
+    inside = (reference_stars.x > corners[0].min()) & (reference_stars.x < corners[0].max())
+    inside &= (reference_stars.y > corners[1].min()) & (reference_stars.y < corners[1].max())
+    theirs = reference_stars.is_star & inside
+    return int(min(ours.sum(), theirs.sum()))
+
+
+def _asterism_map(
+    reference_stars: StarList, science_stars: StarList, *, shape: tuple[int, int]
+) -> tuple[PlaneMap | None, int]:
+    """Similarity from science to reference pixels by star patterns, and its matched stars."""
+    source = science_stars.x + 1j * science_stars.y
+    target = reference_stars.x + 1j * reference_stars.y
+    found = match_asterisms(source, target)
+    if found is None:
+        return None, 0
+    coarse = similarity_map(found.parameters, flipped=found.flipped, shape=shape)
+    return coarse, int(found.source.size)
+
+
+def _refine(
+    maps: tuple[PlaneMap, ...],
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    *,
+    science_stars: StarList,
+    method: str,
+) -> Registration:
+    """Correct a coarse map by a polynomial through the matched stars, clipped robustly."""
+    correction: tuple[PlaneMap, ...] = ()
+    matches = match_stars(maps, reference_stars, science_stars, radius=3.0)
+    for radius in (3.0, 2.0, 1.5, 1.0, 1.0):
+        matches = match_stars(maps + correction, reference_stars, science_stars, radius=radius)
+        if matches.science.size < 3:
+            break
+        matches = prefer_stars(matches, reference_stars, science_stars)
+        fitted = fit_correction(maps, matches, reference_stars, science_stars, reference.shape)
+        correction = (fitted,)
+    final = maps + correction
+    overlap = overlap_of(final, science.shape, reference.shape)
+    _require_overlap(overlap)
+    return _result(final, matches, reference_stars, science_stars, method=method, overlap=overlap)
+
+
+def _result(
+    maps: tuple[PlaneMap, ...],
+    matches: Matches,
+    reference_stars: StarList,
+    science_stars: StarList,
+    *,
+    method: str,
+    overlap: float,
+) -> Registration:
+    """Residual and flux ratio of the matched stars of a final map."""
+    close = match_stars(maps, reference_stars, science_stars, radius=1.0)
+    matches = prefer_stars(
+        close if close.science.size >= 3 else matches, reference_stars, science_stars
+    )
+    ours, theirs = science_stars.select(matches.science), reference_stars.select(matches.reference)
+    ratio = fit_flux_ratio(ours, theirs)
+    rms = None
+    if len(ours) > 0:
+        x, y = apply_maps(maps, ours.x, ours.y)
+        miss = np.hypot(x - theirs.x, y - theirs.y)
+        bright = (ours.snr > 50.0) & (theirs.snr > 50.0)
+        miss = miss[bright] if bright.sum() >= 5 else miss
+        miss = miss[miss <= 4.0 * np.median(miss) + 1e-9]
+        rms = float(np.sqrt(np.mean(miss**2) / 2.0))
+    return Registration(maps, len(ours), rms, None, method, ratio.value, ratio.error, overlap)
+
+
+def _offset_at_centre(
+    first: tuple[PlaneMap, ...], second: tuple[PlaneMap, ...], shape: tuple[int, int]
+) -> float:
+    """Distance [reference pix] between where two maps put the centre of a frame."""
+    ny, nx = shape
+    x, y = np.array([(nx - 1) / 2.0]), np.array([(ny - 1) / 2.0])
+    x1, y1 = apply_maps(first, x, y)
+    x2, y2 = apply_maps(second, x, y)
+    return float(np.hypot(x2 - x1, y2 - y1)[0])
+
+
+def _require_overlap(overlap: float) -> None:
+    """Refuse frames that hardly share any sky."""
+    if overlap < _MIN_OVERLAP:
+        msg = (
+            f"the reference covers {100 * overlap:.1f} % of the frame, "
+            f"{100 * _MIN_OVERLAP:.0f} % are needed"
+        )
+        raise NoWorkError(msg, overlap=overlap, overlap_required=_MIN_OVERLAP)

@@ -1,0 +1,307 @@
+"""Sources of one frame, with the clean point sources among them marked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import sep
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskPlane, is_bad
+
+Float64 = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_DEFAULT_FWHM = 3.0
+_MIN_STAR_SNR = 10.0
+# the widest spread of half-light radii that variable seeing across a frame causes
+_LOCUS_SCATTER = 0.12
+
+
+@dataclass(frozen=True)
+class StarList:
+    """Sources of a frame, brightest first.
+
+    Attributes
+    ----------
+    x, y : NDArray[float64], shape (n,)
+        Positions [pix], 0-based pixel centres.
+    flux, flux_error : NDArray[float64], shape (n,)
+        Total flux and its error [data units].
+    peak : NDArray[float64], shape (n,)
+        Highest pixel above the sky [data units].
+    is_star : NDArray[bool], shape (n,)
+        Clean, unsaturated, isolated and point-like.
+    """
+
+    x: Float64
+    y: Float64
+    flux: Float64
+    flux_error: Float64
+    peak: Float64
+    is_star: BoolArray
+
+    def __len__(self) -> int:
+        return int(self.x.size)
+
+    @property
+    def snr(self) -> Float64:
+        """Flux over its error."""
+        return self.flux / np.maximum(self.flux_error, 1e-30)
+
+    def select(self, index: BoolArray | NDArray[np.intp]) -> StarList:
+        """The sources at ``index``, in that order."""
+        columns = (self.x, self.y, self.flux, self.flux_error, self.peak)
+        x, y, flux, flux_error, peak = (column[index] for column in columns)
+        return StarList(x, y, flux, flux_error, peak, self.is_star[index])
+
+
+@dataclass(frozen=True)
+class SourceShapes:
+    """Shapes that tell stars from galaxies, cosmic rays and blends; arrays of shape (n,)."""
+
+    half_light_radius: Float64
+    elongation: Float64
+    is_blended: BoolArray
+    has_bad_core: BoolArray
+
+
+def find_stars(
+    image: Image,
+    *,
+    fwhm_guess_pix: float | None = None,
+    threshold: float = 5.0,
+    max_sources: int = 200_000,
+) -> StarList:
+    """Find the sources of a background-subtracted frame and mark the clean stars.
+
+    Parameters
+    ----------
+    image : Image
+        Background-subtracted frame with variance and mask.
+    fwhm_guess_pix : float, optional
+        Width of the PSF [pix]; measured from the sources themselves where absent.
+    threshold : float
+        Detection threshold per filtered pixel [sigma].
+    max_sources : int
+        Sources kept, brightest first.
+
+    Returns
+    -------
+    StarList
+        All sources by falling flux. Positions are Gaussian-windowed centroids, fluxes aperture
+        fluxes within 1.5 FWHM scaled to the total flux of a star.
+
+    Raises
+    ------
+    ValueError
+        If the image has no variance.
+
+    References
+    ----------
+    .. [1] Barbary 2016, JOSS 1, 58 (sep); Bertin & Arnouts 1996, A&AS 117, 393.
+    """
+    if image.variance is None:
+        msg = "image: find_stars needs the variance"
+        raise ValueError(msg)
+    bad = is_bad(image.mask)
+    found = _extract(image, bad=bad, threshold=threshold)
+    if found.size > max_sources:
+        found = found[np.argsort(-found["flux"])[:max_sources]]
+    if found.size == 0:
+        empty = np.zeros(0)
+        return StarList(empty, empty, empty, empty, empty, np.zeros(0, dtype=np.bool_))
+    fwhm = fwhm_guess_pix or guess_fwhm(image, found)
+    stars, shapes = _measure(image, found, bad=bad, fwhm=fwhm)
+    return mark_stars(stars, shapes, fwhm=fwhm, saturation=image.saturation)
+
+
+def guess_fwhm(image: Image, found: NDArray[np.void]) -> float:
+    """Typical FWHM of the brighter sources [pix], from half-light radii; 3 pix where none tell."""
+    bright = (found["flag"] == 0) & (found["npix"] >= 4)
+    if bright.sum() < 3:
+        bright = found["npix"] >= 1
+    order = np.argsort(-found["flux"][bright])[:400]
+    x, y = found["x"][bright][order], found["y"][bright][order]
+    data = np.ascontiguousarray(image.data, dtype=np.float32)
+    mask = is_bad(image.mask)
+    radius = _half_light(data, mask, x=x, y=y, limit=12.0)
+    radius = radius[np.isfinite(radius) & (radius > 0.4)]
+    if radius.size == 0:
+        return _DEFAULT_FWHM
+    return float(np.clip(2.0 * locus_mode(radius), 1.2, 15.0))
+
+
+def locus_mode(values: Float64) -> float:
+    """Mode of positive values by the half-sample method in the logarithm (Bickel 2002)."""
+    sample = np.sort(np.log(values))
+    while sample.size > 3:
+        half = (sample.size + 1) // 2
+        widths = sample[half - 1 :] - sample[: sample.size - half + 1]
+        start = int(np.argmin(widths))
+        sample = sample[start : start + half]
+    return float(np.exp(np.median(sample)))
+
+
+def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.void]:
+    """Run sep with buffers sized to the frame, so that crowded fields do not overflow them."""
+    data = np.ascontiguousarray(image.data, dtype=np.float32)
+    if image.variance is None:
+        msg = "image: the variance is missing"
+        raise ValueError(msg)
+    error = np.sqrt(image.variance)
+    sep.set_extract_pixstack(max(300_000, data.size // 4))
+    sep.set_sub_object_limit(16_384)
+    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
+    try:
+        found = sep.extract(
+            data,
+            threshold,
+            err=error,
+            mask=bad,
+            minarea=3,
+            filter_kernel=kernel,
+            filter_type="matched",
+            deblend_nthresh=32,
+            deblend_cont=0.005,
+            clean=True,
+        )
+    except MemoryError as error_:
+        msg = "source extraction ran out of memory"
+        raise AlgorithmError(msg, n_pixels=int(data.size)) from error_
+    return np.asarray(found)
+
+
+def _half_light(
+    data: NDArray[np.float32], mask: BoolArray, *, x: Float64, y: Float64, limit: float
+) -> Float64:
+    """Radius holding half the flux within ``limit`` [pix]; NaN where it cannot be measured."""
+    radius, flag = sep.flux_radius(data, x, y, np.full(x.size, limit), 0.5, mask=mask, subpix=5)
+    return np.where(flag & sep.APER_ALLMASKED, np.nan, radius)
+
+
+def _measure(
+    image: Image, found: NDArray[np.void], *, bad: BoolArray, fwhm: float
+) -> tuple[StarList, SourceShapes]:
+    """Windowed positions, aperture fluxes and shapes of the extracted sources, brightest first."""
+    data = np.ascontiguousarray(image.data, dtype=np.float32)
+    variance = np.asarray(image.variance, dtype=np.float32)
+    sigma = fwhm / 2.3548
+    x, y, flag = sep.winpos(data, found["x"], found["y"], np.full(found.size, sigma), mask=bad)
+    # a window that wandered off, or met a mask, is worse than the isophotal centroid
+    moved = np.hypot(x - found["x"], y - found["y"]) > fwhm
+    lost = moved | (flag != 0) | ~np.isfinite(x) | ~np.isfinite(y)
+    x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
+    flux, error, _ = sep.sum_circle(data, x, y, 1.5 * fwhm, var=variance, mask=bad, subpix=5)
+    order = np.argsort(-flux, kind="stable")
+    nearest = _core_is_bad(image, x=x, y=y, fwhm=fwhm)
+    shapes = SourceShapes(
+        half_light_radius=_half_light(data, bad, x=x, y=y, limit=2.5 * fwhm)[order],
+        elongation=np.asarray(found["a"] / np.maximum(found["b"], 1e-6))[order],
+        is_blended=(found["flag"] & sep.OBJ_MERGED != 0)[order],
+        has_bad_core=nearest[order],
+    )
+    peak = np.asarray(found["peak"], dtype=np.float64)
+    stars = StarList(
+        x[order], y[order], flux[order], error[order], peak[order], np.zeros(x.size, dtype=np.bool_)
+    )
+    return stars, shapes
+
+
+def _core_is_bad(image: Image, *, x: Float64, y: Float64, fwhm: float) -> BoolArray:
+    """Whether any pixel within about one FWHM of the positions is unusable or off the frame."""
+    ny, nx = image.shape
+    reach = max(2, int(np.ceil(fwhm)))
+    blocked = is_bad(image.mask) | is_bad(image.mask, MaskPlane.STAR_HALO)
+    # an integral image answers "any bad pixel in this box?" for all sources at once
+    total = np.zeros((ny + 1, nx + 1), dtype=np.int64)
+    total[1:, 1:] = blocked.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+    inside = (column >= reach) & (column < nx - reach) & (row >= reach) & (row < ny - reach)
+    x0, x1 = np.clip(column - reach, 0, nx), np.clip(column + reach + 1, 0, nx)
+    y0, y1 = np.clip(row - reach, 0, ny), np.clip(row + reach + 1, 0, ny)
+    count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
+    blocked_core: BoolArray = (count > 0) | ~inside
+    return blocked_core
+
+
+def mark_stars(
+    stars: StarList, shapes: SourceShapes, *, fwhm: float, saturation: float | None
+) -> StarList:
+    """Mark the sources that are clean, unsaturated, isolated and on the stellar locus.
+
+    Parameters
+    ----------
+    stars : StarList
+        All sources, brightest first.
+    shapes : SourceShapes
+        Their shapes, same order.
+    fwhm : float
+        Width of the PSF [pix].
+    saturation : float or None
+        Saturation level on the background-subtracted scale [data units].
+
+    Returns
+    -------
+    StarList
+        The same sources with ``is_star`` set.
+    """
+    snr = stars.snr
+    clean = (snr > _MIN_STAR_SNR) & ~shapes.has_bad_core & np.isfinite(shapes.half_light_radius)
+    clean &= stars.flux > 0
+    if saturation is not None:
+        clean &= stars.peak < 0.9 * saturation
+    lone = clean & (contamination(stars, radius=3.0 * fwhm) < 0.05)
+    if lone.sum() < 20:
+        lone = clean & (contamination(stars, radius=2.0 * fwhm) < 0.1)
+    return replace(stars, is_star=lone & _on_locus(stars, shapes, candidates=lone))
+
+
+def contamination(stars: StarList, *, radius: float) -> Float64:
+    """Flux of the neighbours within ``radius`` [pix] of each source, relative to its own."""
+    positions = np.column_stack([stars.x, stars.y])
+    pairs = cKDTree(positions).query_pairs(radius, output_type="ndarray")
+    total = np.zeros(len(stars))
+    flux = np.maximum(stars.flux, 0.0)
+    np.add.at(total, pairs[:, 0], flux[pairs[:, 1]])
+    np.add.at(total, pairs[:, 1], flux[pairs[:, 0]])
+    return total / np.maximum(flux, 1e-30)
+
+
+def _on_locus(stars: StarList, shapes: SourceShapes, *, candidates: BoolArray) -> BoolArray:
+    """Sources whose size and roundness are those of the frame's point sources."""
+    radius, snr = shapes.half_light_radius, stars.snr
+    sure = candidates & (snr > 30.0)
+    if sure.sum() < 8:
+        sure = candidates
+    if not sure.any():
+        return np.zeros(len(stars), dtype=np.bool_)
+    centre = locus_mode(radius[sure])
+    near = sure & (np.abs(radius / centre - 1.0) < 2.5 * _LOCUS_SCATTER)
+    expected = _locus_plane(stars, radius, near=near, centre=centre)
+    elongation = float(np.median(shapes.elongation[near])) if near.any() else 1.0
+    # noise widens the locus at the faint end; 1.5 / snr is the scatter of a half-light radius
+    width = np.hypot(_LOCUS_SCATTER, 4.0 / np.maximum(snr, 1.0))
+    round_enough = shapes.elongation < elongation + 0.3 + 4.0 / np.maximum(snr, 1.0)
+    compact: BoolArray = (np.abs(radius / expected - 1.0) < width) & round_enough
+    return compact
+
+
+def _locus_plane(stars: StarList, radius: Float64, *, near: BoolArray, centre: float) -> Float64:
+    """Half-light radius of a star at every source position: a plane where enough stars fix one."""
+    if near.sum() < 30:
+        return np.full(len(stars), centre)
+    x0, y0 = stars.x.mean(), stars.y.mean()
+    terms = np.column_stack([np.ones(len(stars)), stars.x - x0, stars.y - y0])
+    kept = near.copy()
+    for _ in range(3):
+        solution = np.linalg.lstsq(terms[kept], radius[kept], rcond=None)[0]
+        expected: Float64 = terms @ solution
+        kept = near & (np.abs(radius / expected - 1.0) < _LOCUS_SCATTER)
+        if kept.sum() < 20:
+            return np.full(len(stars), centre)
+    return expected

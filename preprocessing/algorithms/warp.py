@@ -1,0 +1,295 @@
+"""Resample a reference onto the grid of a science frame, with its noise, mask and PSF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
+from preprocessing.algorithms.registration import Registration
+
+FloatArray = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Index = NDArray[np.integer]
+
+_LOBES = 3
+_GRID_STEP = 32
+_PHASES = 1024
+_BLOCK_PIXELS = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """Lanczos weights by sub-pixel phase.
+
+    ``weights[p, k]`` is the weight of the sample ``k - reach + 1`` pixels from the floor of the
+    position, for phase p / _PHASES; the weights of each phase sum to 1.
+    """
+
+    weights: FloatArray
+    reach: int
+
+    @property
+    def taps(self) -> int:
+        """Samples per axis."""
+        return 2 * self.reach
+
+
+def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]) -> Image:
+    """Resample a reference onto the pixel grid of a science frame.
+
+    Parameters
+    ----------
+    reference : Image
+        Background-subtracted frame; variance and PSF are carried where present.
+    registration : Registration
+        Map from science to reference pixels.
+    shape : tuple of int
+        (ny, nx) of the science frame.
+
+    Returns
+    -------
+    Image
+        On the science grid. The flux of a point source is kept: values are multiplied by the
+        area of a science pixel in reference pixels. The variance is the exact variance of each
+        resampled pixel; neighbours are correlated (``noise_correlation``). A pixel is flagged
+        with every plane set within the footprint of its kernel; where the footprint leaves the
+        reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the science
+        frame's hold.
+
+    Notes
+    -----
+    Positions are exact on a grid of 32 pixels and bilinear between, which is good to under
+    0.001 pixel for distortions of any survey camera. The kernel is a separable Lanczos-3,
+    stretched by the ratio of the pixel scales where science pixels are coarser, so that nothing
+    is aliased. Cost is linear in the number of pixels; memory is bounded by blocks of rows.
+
+    References
+    ----------
+    .. [1] Duchon 1979, J. Appl. Meteor. 18, 1016 (Lanczos filter).
+    """
+    ny, nx = shape
+    grid_x, grid_y, area = _coarse_grid(registration, shape)
+    kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
+    footprint = _footprint_mask(reference.mask, kernel.reach)
+    data = np.zeros(shape, dtype=np.float32)
+    variance = None if reference.variance is None else np.zeros(shape, dtype=np.float32)
+    mask = np.zeros(shape, dtype=np.uint16)
+    rows_per_block = max(1, _BLOCK_PIXELS // nx)
+    for first in range(0, ny, rows_per_block):
+        rows = np.arange(first, min(first + rows_per_block, ny))
+        x, y = _fine(grid_x, rows, nx).ravel(), _fine(grid_y, rows, nx).ravel()
+        scale = _fine(area, rows, nx).ravel().astype(np.float32)
+        part = slice(rows[0], rows[-1] + 1)
+        taps = _locate(x, y, reference.shape, kernel)
+        values = _resample(reference.data, taps, kernel) * scale
+        data[part] = np.where(taps.inside, values, 0).reshape(-1, nx)
+        if variance is not None and reference.variance is not None:
+            spread = _resample(reference.variance, taps, kernel, squared=True) * scale**2
+            variance[part] = np.where(taps.inside, spread, 0).reshape(-1, nx)
+        flags = footprint.ravel()[taps.corner]
+        flags[~taps.inside] = np.uint16(MaskPlane.NO_DATA)
+        mask[part] = flags.reshape(-1, nx)
+    psf = None if reference.psf is None else warp_psf(reference.psf, registration, shape=shape)
+    return reference.with_(data=data, variance=variance, mask=mask, psf=psf, wcs=None)
+
+
+def lanczos_kernel(stretch: float) -> _Kernel:
+    """Lanczos-3 weights for all phases, ``stretch`` times as wide, each phase of unit sum."""
+    reach = int(np.ceil(_LOBES * stretch))
+    phase = np.arange(_PHASES + 1)[:, None] / _PHASES
+    t = (phase - np.arange(1 - reach, reach + 1)[None, :]) / stretch
+    raw = np.where(np.abs(t) < _LOBES, np.sinc(t) * np.sinc(t / _LOBES), 0.0)
+    return _Kernel((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32), reach)
+
+
+def noise_correlation(registration: Registration, *, shape: tuple[int, int]) -> float:
+    """How much noisier a large aperture on a warped frame is than its pixel variances say.
+
+    Parameters
+    ----------
+    registration : Registration
+        Map that the frame was warped with.
+    shape : tuple of int
+        (ny, nx) of the science frame.
+
+    Returns
+    -------
+    float
+        Ratio of standard deviations, for white noise before warping: 1 for a shift by whole
+        pixels, about 1.1 to 1.3 otherwise, more where the science pixels are finer.
+
+    References
+    ----------
+    .. [1] Fruchter & Hook 2002, PASP 114, 144, section 7 (the same ratio for drizzled frames).
+    """
+    x, y, area = _nodes(registration, shape, step=max(7, min(shape) // 50))
+    kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
+    power = (kernel.weights.astype(np.float64) ** 2).sum(axis=1)
+    along_x = power[np.rint((x - np.floor(x)) * _PHASES).astype(int)]
+    along_y = power[np.rint((y - np.floor(y)) * _PHASES).astype(int)]
+    return float(np.sqrt(1.0 / np.mean(area * along_x * along_y)))
+
+
+def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int]) -> PsfField:
+    """The PSF field of a reference as it is after the reference has been warped.
+
+    Parameters
+    ----------
+    psf : PsfField
+        PSF on the reference grid.
+    registration : Registration
+        Map from science to reference pixels.
+    shape : tuple of int
+        (ny, nx) of the science frame.
+
+    Returns
+    -------
+    PsfField
+        Field of the same order on the science grid: PSF images of a few positions, resampled by
+        the warp's own kernel through the local linear map, and a polynomial through them.
+    """
+    ny, nx = shape
+    n = psf.order + 2 if psf.order else 1
+    edge = np.linspace(0.0, 1.0, n) if n > 1 else np.array([0.5])
+    x, y = (v.ravel() for v in np.meshgrid(edge * (nx - 1), edge * (ny - 1)))
+    matrices = _local_matrices(registration, x, y)
+    areas = np.abs(np.linalg.det(matrices))
+    kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(areas)))))
+    reference_x, reference_y = registration.to_reference(x, y)
+    images = psf.at(reference_x, reference_y)
+    half = max(3, round((psf.size // 2) / float(np.sqrt(np.median(areas)))))
+    warped = np.stack(
+        [
+            _warp_one_psf(image, matrix, half=half, kernel=kernel)
+            for image, matrix in zip(images, matrices, strict=True)
+        ]
+    )
+    terms = position_terms(x, y, shape=shape, order=psf.order)
+    size = 2 * half + 1
+    solution = np.linalg.lstsq(terms, warped.reshape(len(warped), -1), rcond=None)[0]
+    field = PsfField(
+        solution.reshape(-1, size, size).astype(np.float32), psf.order, shape, 0.0, psf.n_stars
+    )
+    centre = field.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
+    return PsfField(field.coefficients, psf.order, shape, measure_fwhm(centre), psf.n_stars)
+
+
+def _warp_one_psf(image: FloatArray, matrix: Float64, *, half: int, kernel: _Kernel) -> Float64:
+    """One PSF image seen through a linear map, unit sum."""
+    axis = np.arange(-half, half + 1, dtype=np.float64)
+    dx, dy = (v.ravel() for v in np.meshgrid(axis, axis))
+    pad = kernel.reach + 1
+    padded = np.pad(image, pad)
+    centre = image.shape[0] // 2 + pad
+    x = matrix[0, 0] * dx + matrix[0, 1] * dy + centre
+    y = matrix[1, 0] * dx + matrix[1, 1] * dy + centre
+    taps = _locate(x, y, (padded.shape[0], padded.shape[1]), kernel)
+    values = np.where(taps.inside, _resample(padded, taps, kernel), 0).astype(np.float64)
+    return np.asarray((values / values.sum()).reshape(2 * half + 1, 2 * half + 1))
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """Where the samples of n output pixels lie in the input.
+
+    ``corner`` is the flat index of the floor of the position (0 where outside).
+    """
+
+    corner: Index
+    phase_x: Index
+    phase_y: Index
+    inside: NDArray[np.bool_]
+    width: int
+
+
+def _locate(x: Float64, y: Float64, shape: tuple[int, int], kernel: _Kernel) -> _Taps:
+    """Samples and phases for positions on a frame of ``shape``."""
+    ny, nx = shape
+    column, row = np.floor(x), np.floor(y)
+    reach = kernel.reach
+    inside = (column >= reach - 1) & (column < nx - reach)
+    inside &= (row >= reach - 1) & (row < ny - reach)
+    phase_x = np.rint((x - column) * _PHASES).astype(np.int32)
+    phase_y = np.rint((y - row) * _PHASES).astype(np.int32)
+    corner = np.where(inside, row * nx + column, (reach - 1) * (nx + 1)).astype(np.int64)
+    return _Taps(corner, phase_x, phase_y, inside, nx)
+
+
+def _resample(
+    source: FloatArray, taps: _Taps, kernel: _Kernel, *, squared: bool = False
+) -> FloatArray:
+    """Weighted sums of the samples around each output pixel; with squared weights for variances."""
+    weights = kernel.weights**2 if squared else kernel.weights
+    along_x = [weights[:, k].take(taps.phase_x) for k in range(kernel.taps)]
+    along_y = [weights[:, k].take(taps.phase_y) for k in range(kernel.taps)]
+    flat = source.ravel()
+    start = taps.corner - (kernel.reach - 1) * (taps.width + 1)
+    total = np.zeros(taps.corner.size, dtype=np.float32)
+    row = np.empty_like(total)
+    sample = np.empty_like(total)
+    for j in range(kernel.taps):
+        row[:] = 0
+        for k in range(kernel.taps):
+            # wrap does not happen: positions outside point at a valid footprint
+            np.take(flat, start + (j * taps.width + k), out=sample, mode="wrap")
+            sample *= along_x[k]
+            row += sample
+        row *= along_y[j]
+        total += row
+    return total
+
+
+def _nodes(
+    registration: Registration, shape: tuple[int, int], *, step: int
+) -> tuple[Float64, Float64, Float64]:
+    """Reference positions and pixel areas on every ``step``-th pixel, beyond the far edges."""
+    ny, nx = shape
+    x, y = np.meshgrid(
+        np.arange(0, nx + step, step, dtype=np.float64),
+        np.arange(0, ny + step, step, dtype=np.float64),
+    )
+    to_x, to_y = registration.to_reference(x, y)
+    matrices = _local_matrices(registration, x.ravel(), y.ravel())
+    return to_x, to_y, np.abs(np.linalg.det(matrices)).reshape(x.shape)
+
+
+def _coarse_grid(
+    registration: Registration, shape: tuple[int, int]
+) -> tuple[Float64, Float64, Float64]:
+    """Reference x, y and pixel area on the nodes between which the warp interpolates."""
+    return _nodes(registration, shape, step=_GRID_STEP)
+
+
+def _local_matrices(registration: Registration, x: Float64, y: Float64) -> Float64:
+    """Derivatives d(x', y') / d(x, y) at positions, shape (n, 2, 2)."""
+    h = 0.5
+    right, left = registration.to_reference(x + h, y), registration.to_reference(x - h, y)
+    up, down = registration.to_reference(x, y + h), registration.to_reference(x, y - h)
+    along_x = np.stack([right[0] - left[0], right[1] - left[1]], axis=-1)
+    along_y = np.stack([up[0] - down[0], up[1] - down[1]], axis=-1)
+    return np.stack([along_x, along_y], axis=-1)
+
+
+def _fine(grid: Float64, rows: NDArray[np.intp], nx: int) -> Float64:
+    """Bilinear values of a coarse grid on all pixels of some rows, shape (n_rows, nx)."""
+    i, f = rows // _GRID_STEP, (rows % _GRID_STEP) / _GRID_STEP
+    lines = grid[i] * (1.0 - f)[:, None] + grid[i + 1] * f[:, None]
+    columns = np.arange(nx)
+    j, g = columns // _GRID_STEP, (columns % _GRID_STEP) / _GRID_STEP
+    return np.asarray(lines[:, j] * (1.0 - g) + lines[:, j + 1] * g)
+
+
+def _footprint_mask(mask: MaskArray, reach: int) -> MaskArray:
+    """Union of the mask over the kernel footprint whose floor position is each pixel."""
+    result = mask
+    for axis in (0, 1):
+        padded = np.pad(result, [(reach - 1, reach) if a == axis else (0, 0) for a in (0, 1)])
+        length = mask.shape[axis]
+        pieces = [np.take(padded, np.arange(k, k + length), axis=axis) for k in range(2 * reach)]
+        result = np.bitwise_or.reduce(pieces)
+    return result
