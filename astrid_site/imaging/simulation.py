@@ -148,7 +148,13 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         sky_truth=sky.astype(np.float32),
         zero_point_truth=night.zero_point,
         truth=truth_table(
-            events, scenery, night, exposure=exposure, epoch=epoch, file_name=file_name
+            config,
+            events,
+            scenery,
+            field_index=field,
+            epoch=epoch,
+            exposure=exposure,
+            file_name=file_name,
         ),
         seeing_arcsec=night.psf.fwhm_pix * config.pixel_scale_arcsec,
     )

@@ -44,6 +44,10 @@ class Camera:
         """Level from which a pixel counts as saturated [adu]."""
         return 0.97 * self.full_well / self.gain
 
+    def variance_of(self, scene: Float64) -> Float64:
+        """True variance [adu^2] of expected counts [adu]: photons, read noise and rounding."""
+        return np.asarray(scene / self.gain + (self.read_noise / self.gain) ** 2 + 1.0 / 12.0)
+
 
 @dataclass(frozen=True)
 class Exposure:
@@ -87,7 +91,7 @@ def expose(
     rng : numpy.random.Generator
         Source of all noise.
     """
-    variance = scene / camera.gain + (camera.read_noise / camera.gain) ** 2 + 1.0 / 12.0
+    variance = camera.variance_of(scene)
     electrons = rng.poisson(scene * camera.gain).astype(np.float64)
     charge = _cosmic_ray_charge(scene.shape, camera, exposure_s=exposure_s, rng=rng)
     electrons += charge

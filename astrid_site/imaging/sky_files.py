@@ -22,8 +22,8 @@ Made by AstrID's sky simulator (manage.py simulate_survey). Every header says SI
 
 {n_frames} exposures: {n_fields} fields, {n_epochs} epochs each, {nx} x {ny} pixels of \
 {scale:g} arcsec, band {band}, seed {seed}.
-The first {n_templates} epochs of each field precede every explosion and hold no asteroids:
-a reference made from them is clean.
+The first {n_templates} epochs of each field precede every explosion, are deeper than the others
+and hold no asteroids: a reference made from them is clean.
 
 *.fits            exposures as a camera would give them, bias-subtracted and flat-fielded:
                   16-bit counts with sky, cosmic rays, saturated and bleeding stars; pixels of
@@ -32,7 +32,9 @@ truth.ecsv        what was put in: one row per supernova, variable star and aste
                   mjd is the middle of the exposure; x, y are 0-based pixel centres; ra, dec are
                   true positions (ICRS degrees); flux_adu is the flux in that exposure and
                   reference_flux_adu its mean over the template epochs on the same flux scale;
-                  snr_ideal is what a perfect matched filter would measure in that exposure alone;
+                  snr_ideal is what a perfect matched filter would measure in that exposure alone,
+                  snr_difference what it would measure of the flux change in the best difference
+                  against the template epochs;
                   masked says that the centre pixel carries no usable flux.
 simulation.json   the settings; the same settings give the same bytes.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.table import Table
@@ -12,12 +12,18 @@ from astrid_site.imaging.masks import is_bad
 from astrid_site.imaging.psf import PsfField
 from astrid_site.imaging.sky_detector import Camera, Exposure, draw_bad_columns, expose
 from astrid_site.imaging.sky_geometry import PlaneMap, plane_map, tan_wcs
+from astrid_site.imaging.sky_noise import (
+    Seen,
+    difference_snr,
+    flux_for_snr,
+    local_pixels,
+    seen_at,
+)
 from astrid_site.imaging.sky_psf import Float32, Float64, MoffatField, draw_moffat_field
 from astrid_site.imaging.sky_scene import (
     add_galaxies,
     add_points,
     add_stars,
-    flux_for_snr,
     sky_surface,
 )
 from astrid_site.imaging.sky_sources import SkyPopulation, StaticSky, draw_static_sky
@@ -107,7 +113,8 @@ class SimulatedPair:
     truth : astropy.table.Table
         Transients, absent from the reference: transient_id, kind, x, y (science pixels),
         x_reference, y_reference, ra, dec, flux_adu, snr_ideal (in the science frame alone, noise
-        of the transient, host and sky), host ("galaxy" or "none"), nearest_star_pix, masked.
+        of the transient, host and sky), snr_difference (in the best difference of the two),
+        host ("galaxy" or "none"), nearest_star_pix, masked.
     """
 
     reference: Image
@@ -171,6 +178,17 @@ def simulate_pair(config: PairConfig) -> SimulatedPair:
     exposure = _expose(scene, config.camera, rng)
     truth["x_reference"], truth["y_reference"] = reference_map.to_pixel(*science_map.to_plane(x, y))
     truth["ra"], truth["dec"] = tan_wcs(science_map, centre=_FIELD_CENTRE).all_pix2world(x, y, 0)
+    truth["snr_difference"] = difference_snr(
+        flux,
+        seen_at(
+            science_psf,
+            x=x,
+            y=y,
+            variance=local_pixels(exposure.variance, x=x, y=y),
+            response=1.0,
+        ),
+        [_reference_seen(config, reference_psf, reference_exposure, truth=truth)],
+    )
     truth["masked"] = is_bad(exposure.mask)[np.rint(y).astype(int), np.rint(x).astype(int)]
     return SimulatedPair(
         reference=_frame(
@@ -185,6 +203,22 @@ def simulate_pair(config: PairConfig) -> SimulatedPair:
         science_sky=science_sky.astype(np.float32),
         flux_ratio=config.flux_ratio,
         truth=truth,
+    )
+
+
+def _reference_seen(
+    config: PairConfig, psf: MoffatField, exposure: Exposure, *, truth: Table
+) -> Seen:
+    """The reference under the transients, on pixels of the science frame's size."""
+    ratio = config.pixel_scale_ratio
+    x, y = np.asarray(truth["x_reference"]), np.asarray(truth["y_reference"])
+    return seen_at(
+        replace(psf, fwhm_terms=tuple(ratio * term for term in psf.fwhm_terms)),
+        x=x,
+        y=y,
+        # the same photons over other pixels: variance goes with their area
+        variance=local_pixels(exposure.variance, x=x, y=y) / ratio**2,
+        response=1.0 / config.flux_ratio,
     )
 
 

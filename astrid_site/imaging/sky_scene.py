@@ -1,10 +1,9 @@
-"""Noise-free pixels of a simulated field: points, galaxies and sky, and the S/N they allow."""
+"""Noise-free pixels of a simulated field: points, galaxies and sky."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from astrid_site.imaging.sky_detector import Camera
 from astrid_site.imaging.sky_geometry import PlaneMap
 from astrid_site.imaging.sky_psf import Float32, Float64, MoffatField, chunks, radial_lookup
 from astrid_site.imaging.sky_sources import (
@@ -122,37 +121,3 @@ def sky_surface(
     ny, nx = shape
     v, u = np.linspace(-1, 1, ny)[:, None], np.linspace(-1, 1, nx)[None, :]
     return np.asarray(level * (1 + gradient[0] * u + gradient[1] * v + bowl * (u**2 + v**2)))
-
-
-def flux_for_snr(
-    snr: Float64, *, x: Float64, y: Float64, psf: MoffatField, scene: Float64, camera: Camera
-) -> Float64:
-    """Fluxes [adu] that a matched filter measures at the wanted S/N over ``scene``.
-
-    Solves S^2 = f^2 sum p^2 / (V + f p / g) for f by bisection, V being the variance without
-    the source.
-    """
-    profile, variance = local_pixels(psf, scene, x=x, y=y)
-    variance = variance / camera.gain + (camera.read_noise / camera.gain) ** 2 + 1 / 12
-    low, high = np.zeros(len(x)), np.full(len(x), 1e8)
-    for _ in range(80):
-        flux = (low + high) / 2
-        total = variance + np.maximum(flux[:, None, None] * profile, 0.0) / camera.gain
-        got = flux * np.sqrt((profile**2 / total).sum(axis=(1, 2)))
-        low, high = np.where(got < snr, flux, low), np.where(got < snr, high, flux)
-    return np.asarray((low + high) / 2, dtype=np.float64)
-
-
-def local_pixels(
-    psf: MoffatField, pixels: Float64, *, x: Float64, y: Float64
-) -> tuple[Float64, Float64]:
-    """Unit-flux profiles and the pixels of a map under them; profile 0 outside the frame."""
-    half = int(psf.half_width(np.zeros(1), level=1.0)[0])
-    profile = psf.cutouts(x, y, half=half).astype(np.float64)
-    steps = np.arange(-half, half + 1)
-    rows = np.rint(y).astype(int)[:, None, None] + steps[None, :, None]
-    columns = np.rint(x).astype(int)[:, None, None] + steps[None, None, :]
-    ny, nx = pixels.shape
-    inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
-    values = pixels[np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)]
-    return np.where(inside, profile, 0.0), np.asarray(values, dtype=np.float64)

@@ -14,8 +14,8 @@ from astrid_site.imaging.sky_light_curves import (
     draw_supernova_shape,
     draw_variable_shape,
 )
+from astrid_site.imaging.sky_noise import flux_for_snr
 from astrid_site.imaging.sky_psf import Float64, MoffatField, draw_moffat_field
-from astrid_site.imaging.sky_scene import flux_for_snr
 from astrid_site.imaging.sky_sources import SkyPopulation, StaticSky, draw_static_sky
 
 #: Zero point of a one-second exposure at the zenith through a clear sky [AB mag].
@@ -26,7 +26,7 @@ _NOMINAL_SKY_ADU = 420.0
 _EXTINCTION_MAG_PER_AIRMASS = 0.09
 _SKY_ADU_PER_S = 3.0
 #: Stars brighter than this saturate in most epochs; supernovae keep off them.
-_SATURATING_MAG = 13.0
+_SATURATING_MAG = 13.6
 _SATURATION_RADIUS_PIX = 30.0
 _HOSTLESS_SHARE = 0.1
 # the first field straddles RA 0, where naive box searches break
@@ -57,7 +57,8 @@ class SkyConfig:
         Asteroids in each exposure after the template epochs, new ones every time.
     n_template_epochs : int
         First epochs, before every explosion and free of asteroids: a coadd of two exposures
-        cannot reject a moving source, so a clean reference needs clean epochs.
+        cannot reject a moving source, so a clean reference needs clean epochs. They are two
+        to four times as long as the others.
     cadence_days : float
         Mean interval of the epochs after the template epochs.
     seeing_range_pix : tuple of float
@@ -183,7 +184,8 @@ def draw_night(config: SkyConfig, *, field_index: int, epoch: int) -> Night:
     """Seeing, depth, sky and pointing of one exposure."""
     rng = np.random.default_rng([config.seed, 12, field_index, epoch])
     is_template = epoch < config.n_template_epochs
-    exposure = float(np.round(rng.uniform(*((150, 200) if is_template else (80, 170)))))
+    # a reference is deeper than what it is taken from, or it would cost a quarter of the S/N
+    exposure = float(np.round(rng.uniform(*((300, 360) if is_template else (80, 170)))))
     airmass, transparency = float(rng.uniform(1.0, 1.8)), float(rng.uniform(0.85, 1.0))
     extinction = _EXTINCTION_MAG_PER_AIRMASS * (airmass - 1.0)
     low, high = config.seeing_range_pix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from astropy.table import Table
 from astrid_site.imaging.masks import is_bad
 from astrid_site.imaging.sky_detector import Exposure
 from astrid_site.imaging.sky_geometry import tan_wcs
+from astrid_site.imaging.sky_noise import Seen, difference_snr, local_pixels, seen_at
 from astrid_site.imaging.sky_psf import Float64
 from astrid_site.imaging.sky_scene import add_points
 from astrid_site.imaging.sky_survey import (
@@ -166,13 +168,55 @@ def ideal_snr(event: Event, night: Night, exposure: Exposure) -> float:
     return float(np.sqrt((alone[window] ** 2 / exposure.variance[window])[usable].sum()))
 
 
+def subtraction_snr(
+    config: SkyConfig, events: Sequence[Event], *, field_index: int, epoch: int, exposure: Exposure
+) -> Float64:
+    """S/N of each flux change in the best difference against the template epochs.
+
+    NaN in the template epochs themselves. The light under a source is taken from this exposure
+    for the templates too, and an asteroid's trail as a point.
+    """
+    if epoch < config.n_template_epochs or not events:
+        return np.full(len(events), np.nan)
+    night = draw_night(config, field_index=field_index, epoch=epoch)
+    xi, eta, now, before = (
+        np.array([getattr(event, name) for event in events])
+        for name in ("xi", "eta", "mag_flux", "reference_mag_flux")
+    )
+    per_flux = 10 ** (0.4 * night.zero_point)
+    x, y = night.where.to_pixel(xi, eta)
+    variance = local_pixels(exposure.variance, x=x, y=y)
+    science = seen_at(night.psf, x=x, y=y, variance=variance, response=1.0)
+    own = (now * per_flux)[:, None, None] * science.profile
+    floor = config.camera.variance_of(np.zeros(1))[0]
+    static = (variance - floor) * config.camera.gain - night.sky_adu - own
+    static += (before * per_flux)[:, None, None] * science.profile
+    references: list[Seen] = []
+    for number in range(config.n_template_epochs):
+        other = draw_night(config, field_index=field_index, epoch=number)
+        response = 10 ** (0.4 * (other.zero_point - night.zero_point))
+        counts = other.sky_adu + np.maximum(static, 0.0) * response
+        there_x, there_y = other.where.to_pixel(xi, eta)
+        references.append(
+            seen_at(
+                other.psf,
+                x=there_x,
+                y=there_y,
+                variance=config.camera.variance_of(counts),
+                response=response,
+            )
+        )
+    return difference_snr((now - before) * per_flux, science, references)
+
+
 def truth_table(
+    config: SkyConfig,
     events: tuple[Event, ...],
     scenery: Field,
-    night: Night,
     *,
-    exposure: Exposure,
+    field_index: int,
     epoch: int,
+    exposure: Exposure,
     file_name: str,
 ) -> Table:
     """The events of one exposure whose centres are on the frame, one row each.
@@ -182,9 +226,11 @@ def truth_table(
     astropy.table.Table
         field, epoch, file; mjd (middle of the exposure); object_id, kind, subtype; true ra, dec
         [deg]; x, y (0-based pixels); flux_adu; reference_flux_adu (mean over the template
-        epochs, at this frame's zero point); mag (NaN for no flux); snr_ideal; host_id (-1: no
-        host); masked (the centre pixel carries no usable flux).
+        epochs, at this frame's zero point); mag (NaN for no flux); snr_ideal (this exposure
+        alone); snr_difference (of the flux change, in the best difference against the template
+        epochs); host_id (-1: no host); masked (the centre pixel carries no usable flux).
     """
+    night = draw_night(config, field_index=field_index, epoch=epoch)
     ny, nx = exposure.data.shape
     xi, eta = (np.array([getattr(event, name) for event in events]) for name in ("xi", "eta"))
     x, y = night.where.to_pixel(xi, eta)
@@ -218,6 +264,9 @@ def truth_table(
             "mag": mag,
             "snr_ideal": np.array(
                 [ideal_snr(event, night, exposure) for event in kept], dtype=np.float64
+            ),
+            "snr_difference": subtraction_snr(
+                config, kept, field_index=field_index, epoch=epoch, exposure=exposure
             ),
             "host_id": np.array([event.host_id for event in kept], dtype=np.int64),
             "masked": bad,
