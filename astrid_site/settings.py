@@ -152,6 +152,17 @@ if S3_BUCKET:
             "querystring_expire": 300,
         },
     }
+    from botocore.config import Config
+
+    # Ours replaces the backend's own, so it repeats the path style endpoints need.
+    STORAGES["default"]["OPTIONS"]["client_config"] = Config(
+        s3={"addressing_style": "path"},
+        signature_version="s3v4",
+        connect_timeout=5,
+        read_timeout=30,
+        retries={"mode": "standard", "max_attempts": 4},
+    )
+DOWNLOAD_CACHE_BYTES = int(read_number("ASTRID_DOWNLOAD_CACHE_MB", 20_000, minimum=0)) * 2**20
 MEDIA_ROOT = DATA_DIR / "objects"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -161,8 +172,12 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 # --- the door-bell (the job row is the work): see core/jobs.py
 BROKER_URL = read_text("ASTRID_BROKER_URL", "filesystem://")
 BROKER_DIR = DATA_DIR / "broker"
-JOB_HANDLERS = "astrid_site.pipeline.HANDLERS"
-JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=2)
+JOB_HANDLERS = read_text("ASTRID_JOB_HANDLERS", "astrid_site.pipeline.HANDLERS")
+JOB_LOST_HANDLER = read_text("ASTRID_JOB_LOST_HANDLER", "astrid_site.pipeline.job_lost")
+JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=1)
+JOB_BACKOFF_S = read_number("ASTRID_JOB_BACKOFF_S", 2, minimum=0)
+JOB_RING_AGAIN_S = read_number("ASTRID_JOB_RING_AGAIN_S", 10, minimum=0.1)
+JOB_RING_WINDOW = int(read_number("ASTRID_JOB_RING_WINDOW", 16, minimum=1))
 JOB_MAX_ATTEMPTS = int(read_number("ASTRID_JOB_MAX_ATTEMPTS", 5, minimum=1))
 WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
 
