@@ -28,7 +28,7 @@ from astrid_site.imaging.sky_files import (
 from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
 from astrid_site.imaging.sky_psf import Float32
 from astrid_site.imaging.sky_scene import add_galaxies, add_stars, sky_surface
-from astrid_site.imaging.sky_survey import SkyConfig, draw_field, draw_night
+from astrid_site.imaging.sky_survey import SkyConfig, draw_field, draw_night, field_name
 from astrid_site.imaging.sky_truth import add_event, events_of, truth_table
 
 __all__ = [
@@ -127,7 +127,7 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         rng=rng,
     )
     header = frame_header(config, scenery, night, epoch=epoch, rng=rng)
-    file_name = f"{scenery.name.lower()}-e{epoch:02d}-{config.band}.fits"
+    file_name = _file_name(config, field=field, epoch=epoch)
     return SimulatedFrame(
         field=scenery.name,
         epoch=epoch,
@@ -158,6 +158,10 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         ),
         seeing_arcsec=night.psf.fwhm_pix * config.pixel_scale_arcsec,
     )
+
+
+def _file_name(config: SkyConfig, *, field: int, epoch: int) -> str:
+    return f"{field_name(field).lower()}-e{epoch:02d}-{config.band}.fits"
 
 
 def _header_wcs(header: Mapping[str, HeaderValue], shape: tuple[int, int]) -> WCS:
@@ -197,7 +201,12 @@ def write_survey(
     _claim(directory, identity)
     truth_path = directory / TRUTH_FILE
     total = config.n_fields * config.n_epochs
-    if truth_path.exists():
+    names = [
+        _file_name(config, field=field, epoch=epoch)
+        for field in range(config.n_fields)
+        for epoch in range(config.n_epochs)
+    ]
+    if all((directory / name).exists() for name in (TRUTH_FILE, *names)):
         if progress:
             progress(total, total)
         return truth_path

@@ -216,6 +216,11 @@ def draw_night(config: SkyConfig, *, field_index: int, epoch: int) -> Night:
     )
 
 
+def field_name(field_index: int) -> str:
+    """Name of a field, counted from 1 as people do."""
+    return f"SIM-F{field_index + 1:02d}"
+
+
 def draw_field(config: SkyConfig, field_index: int) -> Field:
     """Everything in a field that does not depend on the exposure."""
     rng = np.random.default_rng([config.seed, 13, field_index])
@@ -233,7 +238,7 @@ def draw_field(config: SkyConfig, field_index: int) -> Field:
     )
     centre = _CENTRES[field_index] if field_index < len(_CENTRES) else _random_centre(rng)
     return Field(
-        name=f"SIM-F{field_index + 1:02d}",
+        name=field_name(field_index),
         centre=centre,
         sky=sky,
         supernovae=_draw_supernovae(config, rng, sky),
