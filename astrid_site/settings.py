@@ -6,10 +6,14 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from astrid_site.env import read_flag, read_folder, read_list, read_number, read_text
+
+# lets generic Django classes be subscripted at run time, as the type checker wants them
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env") if (BASE_DIR / ".env").is_file() else None
