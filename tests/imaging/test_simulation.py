@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy.io import fits
-from astropy.table import Table
-from astropy.wcs import WCS
-from django.core.management import call_command
-from django.core.management.base import CommandError
 
 from astrid_site.imaging import simulation
 from astrid_site.imaging.masks import MaskPlane, is_bad
@@ -22,11 +16,9 @@ from astrid_site.imaging.simulation import (
     SkyConfig,
     simulate_frame,
     simulate_pair,
-    write_survey,
 )
 from astrid_site.imaging.sky_detector import Camera, bleed
 from astrid_site.imaging.sky_geometry import PlaneMap
-from astrid_site.imaging.sky_light_curves import draw_supernova_shape, nickel_flux, plateau_flux
 from astrid_site.imaging.sky_noise import Seen, difference_snr
 from astrid_site.imaging.sky_psf import draw_moffat_field
 from astrid_site.imaging.sky_scene import add_galaxies, add_points
@@ -313,130 +305,6 @@ def test_a_difference_of_equals_costs_the_square_root_of_two():
         alone / np.sqrt(2), rel=1e-3
     )
     assert difference_snr(flux, science, [silent])[0] == pytest.approx(alone, rel=1e-3)
-
-
-@pytest.mark.parametrize(("rise", "gamma"), [(17.4, 35.0), (12.0, 90.0), (22.0, 90.0)])
-def test_nickel_light_curves_peak_when_asked(rise, gamma):
-    days = np.arange(-10.0, 100.0, 0.1)
-    flux = nickel_flux(days, rise_days=rise, gamma_days=gamma)
-    assert days[flux.argmax()] == pytest.approx(rise, abs=0.5)
-    assert flux.max() == pytest.approx(1.0, abs=1e-3)
-    assert (flux[days <= 0] == 0).all()
-
-
-def test_a_type_ia_declines_as_real_ones_do():
-    days = np.array([17.4, 32.4, 57.4])
-    fading = -2.5 * np.log10(nickel_flux(days, rise_days=17.4, gamma_days=35.0))
-    # r-band and bolometric declines of normal Ia: 0.6 - 1.1 mag in 15 d, 1.8 - 2.6 mag in 40 d
-    assert 0.6 < fading[1] - fading[0] < 1.1
-    assert 1.8 < fading[2] - fading[0] < 2.6
-
-
-def test_a_type_ii_stays_on_its_plateau_and_then_drops():
-    days = np.array([0.0, 7.5, 57.5, 84.0, 130.0])
-    flux = plateau_flux(days, rise_days=7.5, plateau_days=84.0, plateau_slope=1.27)
-    mag = -2.5 * np.log10(flux[1:])
-    assert flux[0] == 0
-    assert mag[0] == pytest.approx(0.0, abs=0.01)
-    assert mag[1] == pytest.approx(0.5 * 1.27, abs=0.03)
-    assert mag[3] - mag[1] > 2.0
-
-
-def test_every_type_of_supernova_occurs_and_rises_and_falls():
-    rng = np.random.default_rng(4)
-    shapes = [draw_supernova_shape(rng) for _ in range(60)]
-    days = np.arange(0.0, 150.0, 0.5)
-    assert {shape.subtype for shape in shapes} == {"Ia", "Ibc", "II"}
-    for shape in shapes:
-        flux = shape.relative_flux(days)
-        assert flux.max() == pytest.approx(1.0, abs=0.01)
-        assert flux[0] == 0
-        assert flux[-1] < 0.5
-
-
-@pytest.fixture(scope="module")
-def survey(tmp_path_factory):
-    config = replace(SMALL, n_epochs=3, shape=(160, 192))
-    folder = tmp_path_factory.mktemp("survey")
-    calls: list[tuple[int, int]] = []
-    write_survey(config, folder, progress=lambda done, total: calls.append((done, total)))
-    return config, folder, calls
-
-
-def test_a_survey_says_everywhere_that_it_is_simulated(survey):
-    _, folder, calls = survey
-    assert calls == [(1, 3), (2, 3), (3, 3)]
-    assert "SIMULATED" in (folder / "README.txt").read_text()
-    files = sorted(folder.glob("*.fits"))
-    assert len(files) == 3
-    for file in files:
-        header = fits.getheader(file)
-        assert header["SIMULATE"] is True
-        assert header["ORIGIN"] == "AstrID simulator"
-
-
-def test_survey_frames_hold_what_the_simulator_made(survey):
-    config, folder, _ = survey
-    frame = simulate_frame(config, field=0, epoch=2)
-    with fits.open(folder / frame.file_name) as hdus:
-        header = hdus[0].header
-        assert (header["BITPIX"], header["BZERO"], header["BLANK"]) == (16, 32768, -32768)
-        assert np.array_equal(hdus[0].data, frame.image.data)
-        assert header["EXPTIME"] == frame.image.exposure_s
-        middle = header["MJD-OBS"] + header["EXPTIME"] / 2 / 86400
-        assert frame.truth["mjd"][0] == pytest.approx(middle, abs=1e-7)
-        written = WCS(header).all_pix2world(50, 60, 0)
-        assert np.allclose(written, frame.image.wcs.all_pix2world(50, 60, 0), atol=1e-10)
-
-
-def test_the_truth_table_reads_back(survey):
-    config, folder, _ = survey
-    truth = Table.read(folder / "truth.ecsv")
-    expected = simulate_frame(config, field=0, epoch=2).truth
-    part = truth[truth["epoch"] == 2]
-    assert part.colnames == expected.colnames
-    assert list(part["object_id"]) == list(expected["object_id"])
-    assert np.allclose(part["flux_adu"], expected["flux_adu"])
-    assert (folder / part["file"][0]).is_file()
-
-
-def test_the_same_survey_has_the_same_bytes_and_an_interrupted_one_is_completed(survey, tmp_path):
-    config, folder, _ = survey
-    write_survey(config, tmp_path)
-    (tmp_path / "truth.ecsv").unlink()
-    next(tmp_path.glob("*.fits")).unlink()
-    write_survey(config, tmp_path)
-    names = sorted(path.name for path in folder.iterdir())
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
-    for name in names:
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
-
-
-def test_a_survey_is_not_written_over_other_data(survey, tmp_path):
-    config, folder, _ = survey
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="other data"):
-        write_survey(config, tmp_path)
-    with pytest.raises(FileExistsError, match="another simulated survey"):
-        write_survey(replace(config, seed=9), folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-def test_the_command_writes_a_survey_and_names_what_it_wrote(tmp_path):
-    folder, out = tmp_path / "sky", StringIO()
-    options = {"fields": 1, "epochs": 2, "templates": 1, "size": 128, "supernovae": 1}
-    call_command("simulate_survey", folder, **options, stdout=out)
-    assert len(list(folder.glob("*.fits"))) == 2
-    assert "2 simulated exposures" in out.getvalue()
-    assert str(folder / "truth.ecsv") in out.getvalue()
-
-
-def test_the_command_refuses_in_one_line(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(CommandError, match="other data"):
-        call_command("simulate_survey", tmp_path, size=128, verbosity=0)
-    with pytest.raises(CommandError, match="shape: at least 128"):
-        call_command("simulate_survey", tmp_path / "new", size=16, verbosity=0)
 
 
 @pytest.mark.parametrize(
