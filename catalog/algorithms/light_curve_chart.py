@@ -1,0 +1,207 @@
+"""Where each point of a light curve goes on a chart; the drawing itself is left to others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Quantity = Literal["magnitude", "flux"]
+
+#: Left, right, top and bottom margins of the plot area.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 10.0, 36.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One measurement.
+
+    Attributes
+    ----------
+    key : str
+        Names the epoch.
+    mjd : float
+        Time [day].
+    band : str
+        Filter.
+    flux, flux_error : float or None
+        Difference flux; None where masked.
+    magnitude, magnitude_error, limit : float or None
+        Magnitude where the flux is positive, and the 5 sigma limit.
+    is_current : bool
+        Whether this is the epoch being looked at.
+    """
+
+    key: str
+    mjd: float
+    band: str = ""
+    flux: float | None = None
+    flux_error: float | None = None
+    magnitude: float | None = None
+    magnitude_error: float | None = None
+    limit: float | None = None
+    is_current: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One symbol: a point with an error bar, or a triangle that points at fainter values."""
+
+    key: str
+    x: float
+    y: float
+    error_low: float | None
+    error_high: float | None
+    is_limit: bool
+    is_current: bool
+    series: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One labelled position of an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Everything to draw: sizes, ticks, marks and names, in the chart's own units."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    y_label: str
+    zero: float | None
+    marks: tuple[Mark, ...]
+    bands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Value:
+    epoch: Epoch
+    value: float
+    error: float | None
+    is_limit: bool
+
+
+def lay_out_chart(
+    epochs: Sequence[Epoch], *, quantity: Quantity, width: float = 640, height: float = 220
+) -> Chart | None:
+    """Lay a light curve out.
+
+    Parameters
+    ----------
+    epochs : sequence of Epoch
+        Measurements in any order.
+    quantity : {"magnitude", "flux"}
+        What goes up: brightness in magnitudes (bright on top, upper limits as triangles), or
+        difference flux (with its zero line).
+    width, height : float
+        Size of the chart.
+
+    Returns
+    -------
+    Chart or None
+        None where no epoch has anything to show in that quantity.
+    """
+    values = [v for v in (_value(epoch, quantity) for epoch in epochs) if v is not None]
+    if not values:
+        return None
+    bands = tuple(sorted({v.epoch.band for v in values}))
+    x_low, x_high = _padded([v.epoch.mjd for v in values], least=1.0)
+    reach = [v.value + s * (v.error or 0.0) for v in values for s in (-1, 1)]
+    if quantity == "flux":
+        reach.append(0.0)
+    y_low, y_high = _padded(reach, least=0.2 if quantity == "magnitude" else 1e-12)
+    right, bottom = width - _RIGHT, height - _BOTTOM
+
+    def place_x(mjd: float) -> float:
+        return _LEFT + (mjd - x_low) / (x_high - x_low) * (right - _LEFT)
+
+    def place_y(value: float) -> float:
+        share = (value - y_low) / (y_high - y_low)
+        return _TOP + (share if quantity == "magnitude" else 1.0 - share) * (bottom - _TOP)
+
+    def mark(v: _Value) -> Mark:
+        has_bar = v.error is not None and not v.is_limit
+        return Mark(
+            key=v.epoch.key,
+            x=round(place_x(v.epoch.mjd), 2),
+            y=round(place_y(v.value), 2),
+            error_low=round(place_y(v.value - (v.error or 0.0)), 2) if has_bar else None,
+            error_high=round(place_y(v.value + (v.error or 0.0)), 2) if has_bar else None,
+            is_limit=v.is_limit,
+            is_current=v.epoch.is_current,
+            series=bands.index(v.epoch.band) % 6,
+            text=_describe(v, quantity),
+        )
+
+    return Chart(
+        width=width,
+        height=height,
+        left=_LEFT,
+        right=right,
+        top=_TOP,
+        bottom=bottom,
+        x_ticks=tuple(Tick(round(place_x(t), 2), s) for t, s in nice_ticks(x_low, x_high, count=5)),
+        y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
+        y_label="magnitude (AB)" if quantity == "magnitude" else "difference flux",
+        zero=round(place_y(0.0), 2) if quantity == "flux" else None,
+        marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
+        bands=bands,
+    )
+
+
+def nice_ticks(low: float, high: float, *, count: int) -> list[tuple[float, str]]:
+    """Round numbers between two values, about ``count`` of them, with labels that tell them apart."""
+    rough = (high - low) / max(count, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(f * power for f in (1.0, 2.0, 5.0, 10.0) if f * power >= rough * 0.999)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    kind = "e" if max(abs(low), abs(high)) >= 1e6 else "f"
+    digits = 1 if kind == "e" else decimals
+    return [
+        (i * step, f"{i * step:.{digits}{kind}}".replace("-", "\u2212"))
+        for i in range(first, last + 1)
+    ]
+
+
+def _value(epoch: Epoch, quantity: Quantity) -> _Value | None:
+    if quantity == "flux":
+        if epoch.flux is None:
+            return None
+        return _Value(epoch, epoch.flux, epoch.flux_error, is_limit=False)
+    if epoch.magnitude is not None:
+        return _Value(epoch, epoch.magnitude, epoch.magnitude_error, is_limit=False)
+    if epoch.limit is not None:
+        return _Value(epoch, epoch.limit, None, is_limit=True)
+    return None
+
+
+def _padded(values: Sequence[float], *, least: float) -> tuple[float, float]:
+    """Range of the values with room around them."""
+    low, high = min(values), max(values)
+    room = max(0.07 * (high - low), least / 2)
+    return low - room, high + room
+
+
+def _describe(v: _Value, quantity: Quantity) -> str:
+    """The mark in words, for a screen reader and for the line under the chart."""
+    when = f"MJD {v.epoch.mjd:.4f}" + (f", {v.epoch.band} band" if v.epoch.band else "")
+    if v.is_limit:
+        return f"{when}: fainter than {v.value:.2f} mag (5 sigma)"
+    error = "" if v.error is None else f" ± {v.error:.3g}"
+    if quantity == "magnitude":
+        return f"{when}: {v.value:.2f}{error} mag"
+    return f"{when}: flux {v.value:.4g}{error}".replace("-", "\u2212")

@@ -1,0 +1,142 @@
+"""What the vetting page shows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from astrid_site.accounts.models import User
+from catalog import pages as catalog_pages
+from catalog.algorithms.light_curve_chart import Chart
+from catalog.models import AstroObject
+from curation import selectors
+from curation.models import Verdict
+from detection import pages as detection_pages
+from detection.models import Detection
+
+#: Decisions counted as one sitting.
+SITTING = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One candidate with everything needed to decide it."""
+
+    detection: Detection
+    cutouts: detection_pages.CutoutView
+    why: list[detection_pages.CutRow]
+    warnings: list[str]
+    astro_object: AstroObject | None
+    chart: Chart | None
+    n_points: int
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One button of the page."""
+
+    key: str
+    value: str
+    label: str
+    short: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How the sitting goes."""
+
+    n_decided: int
+    median_seconds: float | None
+
+
+_SHORT = {
+    Verdict.Label.REAL: "Real",
+    Verdict.Label.BOGUS: "Bogus",
+    Verdict.Label.UNSURE: "Unsure",
+    Verdict.Label.VARIABLE: "Variable",
+    Verdict.Label.MOVING: "Planet",
+}
+_LONG = {
+    Verdict.Label.VARIABLE: "Variable or AGN",
+    Verdict.Label.MOVING: "Minor planet",
+}
+ANSWERS = [
+    Answer(str(i), label.value, _LONG.get(label, short), short)
+    for i, (label, short) in enumerate(_SHORT.items(), start=1)
+]
+REASONS = [
+    Answer(str(i), value, name.capitalize(), name)
+    for i, (value, name) in enumerate([c for c in Verdict.Reason.choices if c[0]], start=1)
+]
+
+
+def find_detection(detection_id: UUID) -> Detection | None:
+    """One candidate with what a card needs loaded, or None."""
+    return _with_frames(Detection.objects.filter(pk=detection_id)).first()
+
+
+def next_cards(curator: User, *, limit: int, exclude: Collection[UUID] = ()) -> list[Card]:
+    """Cards of the next candidates for this person."""
+    chosen = selectors.next_candidates(curator, limit=limit, exclude=exclude)
+    loaded = {
+        row.pk: row for row in _with_frames(Detection.objects.filter(pk__in=[d.pk for d in chosen]))
+    }
+    return [make_card(loaded[d.pk], curator) for d in chosen]
+
+
+def make_card(detection: Detection, curator: User) -> Card:
+    """Gather one card."""
+    astro_object = catalog_pages.object_of(detection)
+    curve = catalog_pages.light_curve(
+        astro_object, current=detection.observation_id, size=(620, 190)
+    )
+    return Card(
+        detection=detection,
+        cutouts=detection_pages.view_cutouts(detection),
+        why=detection_pages.why_rows(detection),
+        warnings=detection_pages.warnings(detection),
+        astro_object=astro_object,
+        chart=curve.magnitude or curve.flux,
+        n_points=curve.n_points,
+        verdict=my_verdict(detection, curator),
+    )
+
+
+def my_verdict(detection: Detection, curator: User) -> Verdict | None:
+    """My current verdict on a candidate, unless it was withdrawn."""
+    return _standing(curator).filter(detection=detection).first()
+
+
+def last_decided(curator: User) -> Verdict | None:
+    """My latest decision that still stands: what undo takes back."""
+    return _standing(curator).order_by("-created_at").first()
+
+
+def tally(curator: User) -> Tally:
+    """Decisions of this sitting and the usual time for one."""
+    recent = _standing(curator).filter(created_at__gte=timezone.now() - SITTING)
+    seconds = [s for s in recent.values_list("seconds", flat=True) if s is not None]
+    return Tally(recent.count(), statistics.median(seconds) if seconds else None)
+
+
+def _standing(curator: User) -> QuerySet[Verdict]:
+    """My verdicts that no later one of mine replaced or withdrew."""
+    later = Verdict.objects.filter(
+        detection=OuterRef("detection"),
+        curator=OuterRef("curator"),
+        round=OuterRef("round"),
+        sequence__gt=OuterRef("sequence"),
+    )
+    mine = Verdict.objects.filter(curator=curator).exclude(label=Verdict.Label.WITHDRAWN)
+    return mine.filter(~Exists(later))
+
+
+def _with_frames(rows: QuerySet[Detection]) -> QuerySet[Detection]:
+    return rows.select_related("observation__survey", "run__difference_run")

@@ -1,0 +1,216 @@
+"""What pages show of a candidate: its four cutouts, the cuts it met, and honest warnings."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import UUID
+
+from astrid_site.core.errors import ApplicationError
+from astrid_site.imaging.masks import MaskPlane, plane_names
+from detection import selectors
+from detection.algorithms.orientation import SkyOrientation, choose_bar, orient_to_sky
+from detection.models import Detection
+
+SIZE = 63
+MIDDLE = SIZE / 2
+STRETCHES = ("zscale", "asinh", "percentile", "linear")
+#: The score image is always shown on this scale, so that its colours mean the same everywhere.
+SCORE_REACH = 10.0
+
+PANELS = {
+    "science": "Science",
+    "template": "Reference",
+    "difference": "Difference",
+    "score": "Score",
+}
+_PLANE_WARNINGS = {
+    "NO_DATA": "pixels without data beside it",
+    "SATURATED": "saturated pixels beside it",
+    "BLEED": "a bleed trail beside it",
+    "COSMIC_RAY": "a cosmic ray was masked beside it",
+    "BAD_PIXEL": "bad pixels beside it",
+    "TRAIL": "a satellite trail beside it",
+    "EDGE": "at the edge of the frame",
+    "STAR_HALO": "in the halo of a bright star",
+    "USER": "pixels masked by the observer beside it",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the four pictures."""
+
+    name: str
+    label: str
+    offset: int
+    description: str
+
+
+@dataclass(frozen=True)
+class CutoutView:
+    """How to draw the four cutouts of one candidate at one scale and one orientation."""
+
+    detection_id: UUID
+    panels: tuple[Panel, ...]
+    transform: str
+    cross_x: float
+    cross_y: float
+    bar_pix: float
+    bar_label: str
+    orientation: str
+    is_north_up: bool
+
+
+@dataclass(frozen=True)
+class CutRow:
+    """One cut in words, with a bar for its margin."""
+
+    name: str
+    value: float | None
+    limit: float
+    margin: float | None
+    kept: bool
+    bar_x: float
+    bar_width: float
+
+
+def view_cutouts(detection: Detection) -> CutoutView:
+    """Orientation, scale bar and words for one candidate; expects its observation loaded."""
+    sky = _orientation(detection)
+    dx, dy = detection.x - round(detection.x), -(detection.y - round(detection.y))
+    a, b, c, d = sky.matrix if sky else (1.0, 0.0, 0.0, 1.0)
+    scale = sky.scale_arcsec if sky else None
+    bar = choose_bar(SIZE * scale) if scale else None
+    middle = f"{MIDDLE:g}"
+    return CutoutView(
+        detection_id=detection.pk,
+        panels=tuple(
+            Panel(name, label, i * SIZE, _describe(name, detection))
+            for i, (name, label) in enumerate(PANELS.items())
+        ),
+        transform=f"translate({middle} {middle}) matrix({a:.6f} {b:.6f} {c:.6f} {d:.6f} 0 0) "
+        f"translate(-{middle} -{middle})",
+        cross_x=round(MIDDLE + a * dx + c * dy, 3),
+        cross_y=round(MIDDLE + b * dx + d * dy, 3),
+        bar_pix=round(bar / scale, 3) if bar and scale else 10.0,
+        bar_label=_bar_label(bar),
+        orientation="N up, E left" if sky else "as on the detector: no WCS",
+        is_north_up=sky is not None,
+    )
+
+
+def _orientation(detection: Detection) -> SkyOrientation | None:
+    if detection.ra is None or detection.dec is None:
+        return None
+    frame = detection.observation
+    shape = (frame.image_height, frame.image_width)
+    return orient_to_sky(frame.footprint, shape=shape, ra=detection.ra, dec=detection.dec)
+
+
+def _bar_label(bar: float | None) -> str:
+    if bar is None:
+        return "10 pix"
+    return f"{bar / 60:g}\u2032" if bar >= 60 else f"{bar:g}\u2033"
+
+
+def _describe(panel: str, detection: Detection) -> str:
+    """A cutout in words."""
+    sign = "brighter" if detection.score > 0 else "fainter"
+    if panel == "difference":
+        width = f", width {detection.fwhm_pix:.1f} pix" if detection.fwhm_pix else ""
+        return f"Difference: the source is {sign} than in the reference{width}"
+    if panel == "score":
+        return f"Score image: {detection.score:+.1f} sigma at the centre"
+    name = "Science image" if panel == "science" else "Reference image"
+    return f"{name}, {SIZE} by {SIZE} pixels around x {detection.x:.1f}, y {detection.y:.1f}"
+
+
+def why_rows(detection: Detection) -> list[CutRow]:
+    """Every cut with a bar: right of the middle passed, left failed, one limit = full length."""
+    return [_cut_row(row) for row in selectors.why_here(detection)]
+
+
+def _cut_row(row: Any) -> CutRow:
+    cut: Mapping[str, Any] = row if isinstance(row, Mapping) else vars(row)
+    margin = cut["margin"]
+    reach = 0.0 if margin is None else max(-1.0, min(1.0, float(margin)))
+    return CutRow(
+        name=str(cut["name"]),
+        value=cut["value"],
+        limit=cut["limit"],
+        margin=margin,
+        kept=bool(cut["kept"]),
+        bar_x=round(50 + min(0.0, reach) * 50, 2),
+        bar_width=round(abs(reach) * 50, 2),
+    )
+
+
+def warnings(detection: Detection) -> list[str]:
+    """What should make one careful with this candidate."""
+    said = [_PLANE_WARNINGS[n] for n in plane_names(detection.mask_flags) if n in _PLANE_WARNINGS]
+    frame = detection.observation
+    margin = min(
+        detection.x,
+        detection.y,
+        frame.image_width - 1 - detection.x,
+        frame.image_height - 1 - detection.y,
+    )
+    edge = _PLANE_WARNINGS[MaskPlane.EDGE.name or "EDGE"]
+    if margin < SIZE // 2 and edge not in said:
+        said.append(f"{margin:.0f} pix from the edge of the frame: the cutout runs off it")
+    if abs(detection.score) < 6.0:
+        said.append(f"low significance: {abs(detection.score):.1f} sigma")
+    if detection.ra is None:
+        said.append("the frame has no usable WCS: no sky position")
+    run = detection.run.difference_run
+    if run is not None and run.quality and run.quality != run.Quality.PASS:
+        reasons = "; ".join(str(reason) for reason in run.quality_reasons)
+        said.append(
+            f"difference quality: {run.get_quality_display()} ({reasons or 'no reason kept'})"
+        )
+    return said
+
+
+def cutout_png(detection: Detection, *, panel: str, stretch: str, is_inverted: bool) -> bytes:
+    """One panel as PNG, or all four side by side (``strip``)."""
+    if panel != "strip" and panel not in PANELS:
+        msg = f"panel must be one of strip, {', '.join(PANELS)}; got {panel!r}"
+        raise ApplicationError(msg)
+    if stretch not in STRETCHES:
+        msg = f"stretch must be one of {', '.join(STRETCHES)}; got {stretch!r}"
+        raise ApplicationError(msg)
+    names = tuple(PANELS) if panel == "strip" else (panel,)
+    return _render(detection, names, stretch=stretch, is_inverted=is_inverted)
+
+
+def _render(
+    detection: Detection, names: tuple[str, ...], *, stretch: str, is_inverted: bool
+) -> bytes:
+    """Draw panels: science and reference on one scale, difference and score around zero."""
+    from PIL import Image as Picture
+
+    from astrid_site.imaging import display
+
+    planes = dict(zip(PANELS, selectors.cutouts(detection), strict=True))
+    shown = cast("display.StretchName", stretch)
+    gray: display.ColormapName = "gray_inverted" if is_inverted else "gray"
+    shared = display.shared_limits([planes["science"], planes["template"]], stretch=shown)
+    strip = Picture.new("RGB", (SIZE * len(names), SIZE))
+    for i, name in enumerate(names):
+        if name == "score":
+            limits = display.Limits(-SCORE_REACH, SCORE_REACH)
+            png = display.render_png(
+                planes[name], limits=limits, stretch="linear", colormap="diverging"
+            )
+        elif name == "difference":
+            limits = display.symmetric_limits([planes[name]])
+            png = display.render_png(planes[name], limits=limits, stretch="linear", colormap=gray)
+        else:
+            png = display.render_png(planes[name], limits=shared, stretch=shown, colormap=gray)
+        strip.paste(Picture.open(io.BytesIO(png)), (i * SIZE, 0))
+    buffer = io.BytesIO()
+    strip.save(buffer, format="PNG")
+    return buffer.getvalue()
