@@ -1,0 +1,68 @@
+"""Which image to convolve: the one whose PSF is narrower in every direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.psf import PsfField
+from differencing.algorithms.kernel_filters import central_psf
+
+FloatArray = NDArray[np.float32]
+
+#: Widths that differ by less than this share count as equal.
+_TOLERANCE = 0.04
+#: Below this FWHM a kernel between two PSFs is aliased; convolving both first tames it.
+_UNDERSAMPLED_PIX = 1.9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A direction and the reason for it."""
+
+    direction: Literal["template", "science", "cross"]
+    reason: str
+
+
+def choose_direction(science: PsfField, template: PsfField) -> Choice:
+    """Choose the image that a kernel can convolve without sharpening anything.
+
+    Convolving the broader image would deconvolve it and raise its noise; where each image is
+    the broader one in some direction, each is first convolved with the other's PSF.
+
+    Parameters
+    ----------
+    science, template : PsfField
+        PSFs of the two images on one grid.
+    """
+    narrowest = min(science.fwhm_pix, template.fwhm_pix)
+    if narrowest < _UNDERSAMPLED_PIX:
+        return Choice("cross", f"a PSF of FWHM {narrowest:.2f} pix is undersampled")
+    widths = [directional_widths(central_psf(psf)) for psf in (science, template)]
+    ratio = widths[0] / widths[1]
+    stated = f"FWHM {science.fwhm_pix:.2f} pix science, {template.fwhm_pix:.2f} pix template"
+    if (ratio >= 1.0 - _TOLERANCE).all():
+        return Choice("template", f"the template is the sharper image ({stated})")
+    if (ratio <= 1.0 + _TOLERANCE).all():
+        return Choice("science", f"the science image is the sharper one ({stated})")
+    return Choice("cross", f"each image is the sharper one in some direction ({stated})")
+
+
+def directional_widths(psf: FloatArray) -> NDArray[np.float64]:
+    """Gaussian-weighted rms width of a PSF along eight directions, in pixels."""
+    offset = np.arange(psf.shape[0]) - psf.shape[0] // 2
+    x, y = np.meshgrid(offset, offset)
+    covariance = np.eye(2) * 2.0
+    for _ in range(30):
+        inverse = np.linalg.inv(covariance)
+        form = inverse[0, 0] * x**2 + 2 * inverse[0, 1] * x * y + inverse[1, 1] * y**2
+        weight = np.exp(-0.5 * form) * psf
+        moments = [float((weight * part).sum() / weight.sum()) for part in (x * x, x * y, y * y)]
+        # the weight halves the variance of a Gaussian, so twice the moments is its fixed point
+        covariance = 2.0 * np.array([[moments[0], moments[1]], [moments[1], moments[2]]])
+    angles = np.arange(8) * np.pi / 8
+    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.asarray(np.sqrt(np.einsum("ni,ij,nj->n", unit, covariance, unit)))

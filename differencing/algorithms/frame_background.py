@@ -1,0 +1,91 @@
+"""The smooth difference of the two backgrounds that is left over the frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.psf import position_terms
+from differencing.algorithms.tiles import Filtered
+
+BoolArray = NDArray[np.bool_]
+
+_CELL_PIX = 64
+_MIN_PIXELS = 100
+_CLIP_SIGMA = 4.0
+
+
+def subtract_background(
+    filtered: Filtered, bad: BoolArray, blank: BoolArray, *, order: int
+) -> tuple[Filtered, float]:
+    """Subtract a low-order polynomial fitted to the medians of blank sky.
+
+    A smooth level passes the whitening and the unit-sum matched filter unchanged, so the same
+    level is taken from difference and signal.
+
+    Parameters
+    ----------
+    filtered : Filtered
+        Difference and signal.
+    bad, blank : NDArray[bool], shape (ny, nx)
+        Unusable pixels and blank sky.
+    order : int
+        Highest order; lower where few cells of the frame have enough blank sky.
+
+    Returns
+    -------
+    tuple
+        Filtered planes without the level, and its rms over the frame [science units].
+    """
+    x, y, level = _cell_medians(filtered, blank)
+    while order > 0 and len(level) < 3 * (order + 1) * (order + 2) // 2:
+        order -= 1
+    if len(level) == 0:
+        return filtered, 0.0
+    shape = filtered.difference.shape
+    solution = _fit_clipped(position_terms(x, y, shape=(shape[0], shape[1]), order=order), level)
+    difference, signal = filtered.difference.copy(), filtered.signal.copy()
+    columns = np.arange(shape[1], dtype=np.float64)
+    squares = 0.0
+    for row in range(shape[0]):
+        terms = position_terms(
+            columns, np.full(shape[1], float(row)), shape=(shape[0], shape[1]), order=order
+        )
+        line = (terms @ solution).astype(np.float32)
+        difference[row] -= line
+        signal[row] -= line
+        squares += float(np.square(line).mean())
+    difference[bad] = 0.0
+    rms = float(np.sqrt(squares / shape[0]))
+    return replace(filtered, difference=difference, signal=signal), rms
+
+
+def _cell_medians(
+    filtered: Filtered, blank: BoolArray
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres and medians of the cells with enough blank sky."""
+    ny, nx = blank.shape
+    found = []
+    for top in range(0, ny, _CELL_PIX):
+        for left in range(0, nx, _CELL_PIX):
+            box = (slice(top, top + _CELL_PIX), slice(left, left + _CELL_PIX))
+            values = filtered.difference[box][blank[box]]
+            if len(values) >= _MIN_PIXELS:
+                middle = (left + _CELL_PIX / 2 - 0.5, top + _CELL_PIX / 2 - 0.5)
+                found.append((*middle, float(np.median(values))))
+    table = np.array(found, dtype=np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+def _fit_clipped(terms: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares with one round of clipping."""
+    solution, *_ = np.linalg.lstsq(terms, level, rcond=None)
+    residual = level - terms @ solution
+    width = 1.4826 * float(np.median(np.abs(residual - np.median(residual))))
+    keep = np.abs(residual) <= _CLIP_SIGMA * max(width, 1e-30)
+    if keep.sum() <= 2 * terms.shape[1]:
+        return np.asarray(solution)
+    solution, *_ = np.linalg.lstsq(terms[keep], level[keep], rcond=None)
+    return np.asarray(solution)

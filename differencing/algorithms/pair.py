@@ -1,0 +1,197 @@
+"""A science frame and its template made ready to be filtered: one mask, no holes, honest variance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from astrid_site.imaging.psf import PsfField
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+#: Pixels along the frame's edge whose convolution reaches outside the frame.
+EDGE_PIX = 3
+#: An interpolated pixel may be wrong by this share of its own value.
+_FILL_ERROR = 0.5
+#: Half width of the neighbourhood from which a bad pixel is interpolated.
+_FILL_REACH = 4
+_FILL_CHUNK = 100_000
+_MIN_COVERAGE = 0.05
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both frames on one grid; all planes of shape (ny, nx).
+
+    Attributes
+    ----------
+    science, template : NDArray[float32]
+        Background-subtracted data with bad pixels interpolated.
+    science_variance, template_variance : NDArray[float32]
+        Variances, raised where a pixel was interpolated.
+    bad : NDArray[bool]
+        Pixels on which the difference says nothing.
+    mask : NDArray[uint16]
+        Union of both masks with STAR_HALO and EDGE.
+    science_psf, template_psf : PsfField
+        PSFs of the two frames.
+    """
+
+    science: FloatArray
+    template: FloatArray
+    science_variance: FloatArray
+    template_variance: FloatArray
+    bad: BoolArray
+    mask: MaskArray
+    science_psf: PsfField
+    template_psf: PsfField
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        return (int(self.science.shape[0]), int(self.science.shape[1]))
+
+    @property
+    def coverage(self) -> float:
+        """Share of the frame on which the difference is defined."""
+        return 1.0 - float(self.bad.mean())
+
+
+def prepare_pair(template: Image, science: Image, *, halo_growth: float) -> Pair:
+    """Check that two frames can be differenced, unite their masks and interpolate their holes.
+
+    Parameters
+    ----------
+    template, science : Image
+        On one grid, background-subtracted, with variance and PSF.
+    halo_growth : float
+        Growth of the mask around saturated cores, in units of each core's radius.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a variance or PSF is missing.
+    NoWorkError
+        If fewer than 5 % of the pixels are usable in both; carries ``coverage``.
+    """
+    if template.shape != science.shape:
+        msg = f"template: shape {template.shape} differs from the science frame's {science.shape}"
+        raise ValueError(msg)
+    science_psf, science_variance = _require_noise_model(science, "science")
+    template_psf, template_variance = _require_noise_model(template, "template")
+    bad_science = _unusable(science, science_variance)
+    bad_template = _unusable(template, template_variance)
+    mask = science.mask | template.mask
+    mask[(bad_science | bad_template) & ~is_bad(mask)] |= np.uint16(MaskPlane.BAD_PIXEL)
+    halo = saturation_halo(mask, growth=halo_growth)
+    edge = _edge(science.shape)
+    mask[halo] |= np.uint16(MaskPlane.STAR_HALO)
+    mask[edge] |= np.uint16(MaskPlane.EDGE)
+    bad = bad_science | bad_template | halo | edge
+    coverage = 1.0 - float(bad.mean())
+    if coverage < _MIN_COVERAGE:
+        msg = f"only {100 * coverage:.1f} % of the frame is usable in both images, 5 % needed"
+        raise NoWorkError(msg, coverage=coverage)
+    width = max(science_psf.fwhm_pix, template_psf.fwhm_pix)
+    filled = interpolate_bad(science.data, science_variance, bad_science, fwhm_pix=width)
+    filled_template = interpolate_bad(
+        template.data, template_variance, bad_template, fwhm_pix=width
+    )
+    return Pair(
+        science=filled[0],
+        template=filled_template[0],
+        science_variance=filled[1],
+        template_variance=filled_template[1],
+        bad=bad,
+        mask=mask,
+        science_psf=science_psf,
+        template_psf=template_psf,
+    )
+
+
+def _require_noise_model(image: Image, name: str) -> tuple[PsfField, FloatArray]:
+    if image.psf is None or image.variance is None:
+        missing = "psf" if image.psf is None else "variance"
+        msg = f"{name}: its {missing} is missing; measure it before differencing"
+        raise ValueError(msg)
+    return image.psf, image.variance
+
+
+def _unusable(image: Image, variance: FloatArray) -> BoolArray:
+    """Pixels that are masked, or that cannot be weighed."""
+    finite = np.isfinite(image.data) & np.isfinite(variance) & (variance > 0)
+    return np.asarray(is_bad(image.mask) | ~finite, dtype=bool)
+
+
+def _edge(shape: tuple[int, int]) -> BoolArray:
+    edge = np.ones(shape, dtype=bool)
+    edge[EDGE_PIX:-EDGE_PIX, EDGE_PIX:-EDGE_PIX] = False
+    return edge
+
+
+def saturation_halo(mask: MaskArray, *, growth: float) -> BoolArray:
+    """Surroundings of saturated cores, as wide as the core's own radius times ``growth``.
+
+    The radius of a core is that of the largest disc inside it: the length of a bleed trail says
+    nothing about the light around the star.
+    """
+    saturated = is_bad(mask, MaskPlane.SATURATED | MaskPlane.BLEED)
+    halo = np.zeros(mask.shape, dtype=bool)
+    labels, n_cores = ndimage.label(saturated, structure=np.ones((3, 3), dtype=int))
+    for label, box in enumerate(ndimage.find_objects(labels, n_cores), start=1):
+        core = np.pad(labels[box] == label, 1)
+        radius = float(ndimage.distance_transform_edt(core).max())
+        reach = math.ceil(growth * radius) + 1
+        wide = tuple(
+            slice(max(0, s.start - reach), min(n, s.stop + reach))
+            for s, n in zip(box, mask.shape, strict=True)
+        )
+        distance = ndimage.distance_transform_edt(labels[wide] != label)
+        halo[wide] |= distance <= growth * radius + 1.0
+    return np.asarray(halo & ~saturated, dtype=bool)
+
+
+def interpolate_bad(
+    data: FloatArray, variance: FloatArray, bad: BoolArray, *, fwhm_pix: float
+) -> tuple[FloatArray, FloatArray]:
+    """Replace bad pixels by the Gaussian-weighted mean of the good ones near them.
+
+    Returns
+    -------
+    tuple of NDArray[float32], shape (ny, nx)
+        Data, 0 where no good pixel is near; and variance, raised at the replaced pixels by half
+        of their value squared, so that what the kernel mixes out of them counts for little.
+    """
+    row, column = np.nonzero(bad)
+    out, out_variance = data.copy(), variance.copy()
+    out[bad] = 0.0
+    level = float(np.median(variance[~bad])) if not bad.all() else 1.0
+    padded = np.pad(out, _FILL_REACH)
+    good = np.pad(~bad, _FILL_REACH).astype(np.float32)
+    offset = np.arange(2 * _FILL_REACH + 1)
+    distance2 = (offset[:, None] - _FILL_REACH) ** 2 + (offset[None, :] - _FILL_REACH) ** 2
+    gauss = np.exp(-0.5 * distance2 / (0.6 * fwhm_pix / 2.355) ** 2).astype(np.float32)
+    gauss = np.maximum(gauss, np.float32(1e-6))
+    for start in range(0, len(row), _FILL_CHUNK):
+        r, c = row[start : start + _FILL_CHUNK], column[start : start + _FILL_CHUNK]
+        total, weight = np.zeros(len(r), np.float32), np.zeros(len(r), np.float32)
+        for dy, dx in np.ndindex(gauss.shape):
+            w = gauss[dy, dx] * good[r + dy, c + dx]
+            total += w * padded[r + dy, c + dx]
+            weight += w
+        value = np.where(weight > 0, total / np.maximum(weight, np.float32(1e-30)), np.float32(0))
+        out[r, c] = value
+        out_variance[r, c] = level + (_FILL_ERROR * value) ** 2
+    return out, out_variance

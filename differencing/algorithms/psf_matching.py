@@ -1,0 +1,366 @@
+"""The kernel that turns one image's PSF into the other's, measured on stars, varying over the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.psf import position_terms
+from differencing.algorithms.stamps import StarPositions, cut_stamps
+
+Tensor = torch.Tensor
+FloatArray = NDArray[np.float32]
+
+#: Fractional error granted to the model, so that a few very bright stars do not decide alone.
+_MODEL_ERROR = 0.005
+#: Strengths of the regularisation among which cross-validation chooses.
+_STRENGTHS = (1e-5, 1e-4, 1e-3)
+#: Fewest stars for a spatial order to be tried: three per term and a margin.
+_STARS_FOR_ORDER = {0: 0, 1: 12, 2: 30, 3: 60}
+_MAX_ITERATIONS = 4
+_CLIP_SIGMA = 4.0
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class KernelField:
+    """A delta-basis kernel whose pixels vary as polynomials of position.
+
+    Attributes
+    ----------
+    coefficients : NDArray[float32], shape (n_terms, size, size)
+        Kernel image of each polynomial term of ``position_terms``.
+    order : int
+        Order of the polynomial.
+    shape : tuple of int
+        (ny, nx) of the frame.
+    strength : float
+        Regularisation strength used.
+    n_stars, n_rejected : int
+        Stars kept and rejected by the fit.
+    chi2 : float
+        Median reduced chi2 of the kept stars' cutouts.
+    """
+
+    coefficients: FloatArray
+    order: int
+    shape: tuple[int, int]
+    strength: float
+    n_stars: int
+    n_rejected: int
+    chi2: float
+
+    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> FloatArray:
+        """Kernels at positions of shape (n,): images of shape (n, size, size)."""
+        terms = position_terms(x, y, shape=self.shape, order=self.order).astype(np.float32)
+        return np.asarray(np.einsum("nk,kij->nij", terms, self.coefficients), dtype=np.float32)
+
+    @property
+    def term_sums(self) -> NDArray[np.float64]:
+        """Sum of each term's kernel: the flux ratio as a polynomial of position."""
+        return np.asarray(self.coefficients.sum(axis=(1, 2), dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class StampPlanes:
+    """The planes a kernel is fitted to, tensors of shape (ny, nx) on one device.
+
+    Attributes
+    ----------
+    fixed, moving : Tensor
+        The kernel convolves ``moving`` to look like ``fixed``.
+    fixed_variance, moving_variance : Tensor
+        Their variances.
+    bad : Tensor
+        1 where either image is unusable, else 0.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_variance: Tensor
+    moving_variance: Tensor
+    bad: Tensor
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    n_pixels: Tensor
+    terms: Tensor
+
+    def select(self, keep: Tensor) -> _Equations:
+        return _Equations(
+            self.a[keep], self.b[keep], self.c[keep], self.n_pixels[keep], self.terms[keep]
+        )
+
+
+def fit_kernel(
+    planes: StampPlanes,
+    positions: StarPositions,
+    *,
+    kernel_half_width: int,
+    stamp_half_width: int,
+    spatial_order: int | None,
+    max_spatial_order: int = 2,
+    min_stars: int = 5,
+) -> KernelField:
+    """Fit the spatially varying kernel K that minimises ``fixed - K * moving - constant``.
+
+    Parameters
+    ----------
+    planes : StampPlanes
+        Images and variances.
+    positions : StarPositions
+        Stars, at least ``kernel_half_width + stamp_half_width`` from the edges.
+    kernel_half_width, stamp_half_width : int
+        Half widths of the kernel and of the pixels compared [pix].
+    spatial_order : int, optional
+        Order of the variation; chosen by cross-validation up to ``max_spatial_order`` when None.
+    max_spatial_order : int
+        Highest order tried.
+    min_stars : int
+        Fewest stars.
+
+    Returns
+    -------
+    KernelField
+        The kernel with the number of stars kept and rejected.
+
+    Raises
+    ------
+    AlgorithmError
+        With fewer stars than ``min_stars``, or if the kernel is not positive; carries ``n_stars``
+        and ``n_required``, or ``flux_ratio``.
+
+    Notes
+    -----
+    A free constant per cutout absorbs the local difference of the backgrounds. The kernel is
+    regularised by its curvature away from the core and by its size in the wings; strength and
+    spatial order are those which best predict stars that were left out of the fit. Cutouts that
+    do not fit (variables, blends with a transient) are rejected iteratively.
+
+    References
+    ----------
+    .. [1] Alard & Lupton 1998, ApJ 503, 325 (least squares matching); Alard 2000, A&AS 144, 363
+       (spatial variation).
+    .. [2] Bramich 2008, MNRAS 386, L77 (delta basis); Becker et al. 2012, MNRAS 425, 1341
+       (regularisation).
+    """
+    _require_stars(len(positions), min_stars)
+    equations = _build_equations(
+        planes,
+        positions,
+        kernel_half_width=kernel_half_width,
+        stamp_half_width=stamp_half_width,
+        order=max_spatial_order if spatial_order is None else spatial_order,
+    )
+    penalty = _penalty(kernel_half_width, device=str(planes.fixed.device))
+    simple = _Solver(penalty=penalty, n_terms=1, strength=_STRENGTHS[1])
+    keep = _reject(equations, simple, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)
+    order, strength = _choose_model(
+        equations.select(keep), penalty, fixed_order=spatial_order, max_order=max_spatial_order
+    )
+    solver = _Solver(penalty=penalty, n_terms=_n_terms(order), strength=strength)
+    keep = _reject(equations, solver, min_stars=min_stars, sigma=_CLIP_SIGMA)
+    solution = solver.solve(equations.select(keep))
+    chi2 = solver.chi2(equations, solution)
+    size = 2 * kernel_half_width + 1
+    kernel = KernelField(
+        coefficients=solution.reshape(-1, size, size).cpu().numpy().astype(np.float32),
+        order=order,
+        shape=(int(planes.fixed.shape[0]), int(planes.fixed.shape[1])),
+        strength=strength,
+        n_stars=int(keep.sum()),
+        n_rejected=int((~keep).sum()),
+        chi2=float(chi2[keep].median()),
+    )
+    ratio = float(kernel.term_sums[0])
+    if not ratio > 0:
+        msg = f"the two images do not match: the kernel's flux ratio is {ratio:.3g}"
+        raise AlgorithmError(msg, flux_ratio=ratio)
+    return kernel
+
+
+def _require_stars(n_stars: int, n_required: int) -> None:
+    if n_stars < n_required:
+        msg = f"only {n_stars} usable stars to match the images, {n_required} needed"
+        raise AlgorithmError(msg, n_stars=n_stars, n_required=n_required)
+
+
+def _n_terms(order: int) -> int:
+    return (order + 1) * (order + 2) // 2
+
+
+def _build_equations(
+    planes: StampPlanes,
+    positions: StarPositions,
+    *,
+    kernel_half_width: int,
+    stamp_half_width: int,
+    order: int,
+) -> _Equations:
+    """Weighted normal equations of every star, the free constant already eliminated."""
+    shape = (int(planes.fixed.shape[0]), int(planes.fixed.shape[1]))
+    terms = position_terms(
+        positions.x.astype(np.float64), positions.y.astype(np.float64), shape=shape, order=order
+    )
+    cut = {"half_width": stamp_half_width}
+    fixed = cut_stamps(planes.fixed, positions, **cut)
+    weight = _weights(planes, positions, stamp_half_width=stamp_half_width)
+    wide = stamp_half_width + kernel_half_width
+    parts = []
+    for start in range(0, len(positions), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
+        moving = cut_stamps(planes.moving, part, half_width=wide)
+        bad = cut_stamps(planes.bad, part, half_width=wide)
+        # a bad pixel spoils every pixel that the kernel mixes it into
+        spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
+        own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
+        good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
+        parts.append(
+            _stamp_equations(
+                fixed[chunk], moving, weight[chunk] * good, size=2 * stamp_half_width + 1
+            )
+        )
+    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
+    return _Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
+
+
+def _weights(planes: StampPlanes, positions: StarPositions, *, stamp_half_width: int) -> Tensor:
+    """Inverse variance of the difference at each star's pixels.
+
+    Smoothed 3x3: a weight that follows the pixel's own photon noise would favour pixels that
+    scattered low, and bias the flux ratio.
+    """
+    one = {"half_width": stamp_half_width + 1}
+    fixed = cut_stamps(planes.fixed, positions, **one)
+    moving = cut_stamps(planes.moving, positions, **one)
+    ratio = fixed.sum(dim=(1, 2)) / moving.sum(dim=(1, 2)).clamp(min=1e-30)
+    scale = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_tensor(1.0)
+    variance = cut_stamps(planes.fixed_variance, positions, **one)
+    variance = variance + scale**2 * cut_stamps(planes.moving_variance, positions, **one)
+    smooth = functional.avg_pool2d(variance[:, None], 3, stride=1)[:, 0]
+    level = functional.avg_pool2d(fixed[:, None], 3, stride=1)[:, 0]
+    return 1.0 / (smooth + (_MODEL_ERROR * level) ** 2).clamp(min=1e-30)
+
+
+def _stamp_equations(
+    fixed: Tensor, moving: Tensor, weight: Tensor, *, size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A, b, c and number of good pixels of a chunk of stars."""
+    shifted = functional.unfold(moving[:, None], size).transpose(1, 2)
+    # row d of the design is the image shifted by +d, which is the kernel's pixel d
+    shifted = shifted.flip(1)
+    n = len(fixed)
+    target, w = fixed.reshape(n, -1), weight.reshape(n, -1)
+    total = w.sum(dim=1, keepdim=True).clamp(min=1e-30)
+    shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
+    target = target - (target * w).sum(dim=1, keepdim=True) / total
+    weighted = shifted * w[:, None]
+    a = torch.bmm(weighted, shifted.transpose(1, 2))
+    b = torch.bmm(weighted, target[..., None])[..., 0]
+    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
+
+
+def _penalty(half_width: int, *, device: str) -> Tensor:
+    """Quadratic form that dislikes curvature outside the core and any flux in the wings."""
+    size = 2 * half_width + 1
+    offset = np.arange(size) - half_width
+    radius = np.hypot(offset[:, None], offset[None, :])
+    identity = np.eye(size)
+    second = 2 * identity - np.eye(size, k=1) - np.eye(size, k=-1)
+    laplacian = np.kron(second, identity) + np.kron(identity, second)
+    # the core of a kernel may be as sharp as a shift or a delta; only its skirt must be smooth
+    smoothness = (1.0 - np.exp(-0.5 * (radius / 1.5) ** 2) + 0.02).ravel()
+    size_limit = 0.1 * (radius / half_width).ravel() ** 2
+    form = laplacian.T @ (smoothness[:, None] * laplacian) + np.diag(size_limit)
+    return torch.from_numpy(form).to(device)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """Solves the summed equations of a set of stars for one model."""
+
+    penalty: Tensor
+    n_terms: int
+    strength: float
+
+    def solve(self, equations: _Equations) -> Tensor:
+        """Kernel of each term, shape (n_terms, M), float64."""
+        terms = equations.terms[:, : self.n_terms]
+        j, m = self.n_terms, equations.a.shape[1]
+        products = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
+        normal = products.T.float() @ equations.a.reshape(len(terms), -1)
+        matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
+        scale = torch.diagonal(matrix)[:m].mean() * self.strength
+        for term in range(j):
+            block = slice(term * m, (term + 1) * m)
+            # variation across the frame is expected to be smaller than the kernel itself
+            matrix[block, block] += scale * (1.0 if term == 0 else 3.0) * self.penalty
+        right = torch.einsum("nj,nm->jm", terms, equations.b.double()).reshape(-1)
+        return torch.linalg.solve(matrix, right).reshape(j, m)
+
+    def chi2(self, equations: _Equations, solution: Tensor) -> Tensor:
+        """Reduced chi2 of each star's cutout."""
+        kernels = equations.terms[:, : self.n_terms] @ solution
+        own = torch.einsum("nm,nml,nl->n", kernels, equations.a.double(), kernels)
+        total = equations.c.double() - 2 * (kernels * equations.b.double()).sum(dim=1) + own
+        return total / equations.n_pixels.clamp(min=1)
+
+
+def _reject(equations: _Equations, solver: _Solver, *, min_stars: int, sigma: float) -> Tensor:
+    """Stars kept after iterative rejection of those with an outlying chi2."""
+    keep = torch.ones(len(equations.b), dtype=torch.bool, device=equations.b.device)
+    for _ in range(_MAX_ITERATIONS):
+        chi2 = solver.chi2(equations, solver.solve(equations.select(keep)))
+        middle = chi2[keep].median()
+        spread = 1.4826 * (chi2[keep] - middle).abs().median()
+        # the spread of few stars is itself uncertain: never call less than 30 % an outlier
+        fresh = chi2 < middle + torch.maximum(sigma * spread, 0.3 * middle)
+        if int(fresh.sum()) < min_stars or bool((fresh == keep).all()):
+            break
+        keep = fresh
+    return keep
+
+
+def _choose_model(
+    equations: _Equations, penalty: Tensor, *, fixed_order: int | None, max_order: int
+) -> tuple[int, float]:
+    """Spatial order and strength that best predict stars left out of the fit."""
+    n_stars = len(equations.b)
+    orders = [o for o in range(max_order + 1) if n_stars >= _STARS_FOR_ORDER[min(o, 3)]]
+    if fixed_order is not None:
+        orders = [fixed_order]
+    folds = torch.arange(n_stars, device=equations.b.device) % (2 if n_stars >= 60 else 3)
+    best: tuple[float, int, float] | None = None
+    for order in orders:
+        for strength in _STRENGTHS:
+            solver = _Solver(penalty=penalty, n_terms=_n_terms(order), strength=strength)
+            loss = _held_out_chi2(equations, solver, folds)
+            if best is None or loss < best[0]:
+                best = (loss, order, strength)
+    if best is None:
+        msg = f"no spatial order up to {max_order} can be fitted to {n_stars} stars"
+        raise AlgorithmError(msg, n_stars=n_stars)
+    return best[1], best[2]
+
+
+def _held_out_chi2(equations: _Equations, solver: _Solver, folds: Tensor) -> float:
+    """Mean reduced chi2 of stars predicted from the other folds, outliers clipped."""
+    parts = []
+    for fold in folds.unique():
+        test = folds == fold
+        solution = solver.solve(equations.select(~test))
+        parts.append(solver.chi2(equations.select(test), solution))
+    chi2 = torch.cat(parts)
+    return float(chi2.clamp(max=5.0 * float(chi2.median())).mean())

@@ -1,0 +1,217 @@
+"""How good a subtraction is: residuals at bright stars, noise truth, coverage; and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from differencing.algorithms.pair import Pair
+from differencing.algorithms.score import ModelError, NoiseTruth, robust_width
+from differencing.algorithms.subtraction import Metric, Stars, Verdict
+from differencing.algorithms.tiles import Filtered
+
+Float64 = NDArray[np.float64]
+
+#: Half width of the pixels compared at a star; chi2 counts those within this radius.
+_RADIUS = 4
+_MIN_SNR = 50.0
+_MAX_STARS = 300
+_MIN_STARS = 5
+#: Errors assumed where too few stars measure them.
+_DEFAULT_ERROR = ModelError(flux_fraction=0.004, shift_pix=0.01)
+#: The best photometry between two frames: scintillation and flat fields leave this much.
+_LEAST_ERROR = ModelError(flux_fraction=0.001, shift_pix=0.002)
+_DIPOLE_SIGMA = 5.0
+
+
+@dataclass(frozen=True)
+class StarResiduals:
+    """What is left of bright unsaturated stars; arrays of shape (n,).
+
+    Attributes
+    ----------
+    chi2 : NDArray[float64]
+        Mean squared pull of the difference within 4 pixels, propagated variance.
+    flux, flux_error : NDArray[float64]
+        Residual flux over the star's flux, and its error.
+    shift_x, shift_y, shift_error : NDArray[float64]
+        Displacement between the two images that the residual looks like, and its error [pix].
+    """
+
+    chi2: Float64
+    flux: Float64
+    flux_error: Float64
+    shift_x: Float64
+    shift_y: Float64
+    shift_error: Float64
+
+    @property
+    def dipole_fraction(self) -> float:
+        """Share of the stars whose displacement is significant at 5 sigma."""
+        if len(self.chi2) == 0:
+            return 0.0
+        size = np.hypot(self.shift_x, self.shift_y)
+        return float(np.mean((size > _DIPOLE_SIGMA * self.shift_error) & (size > 0.02)))
+
+
+def measure_residuals(filtered: Filtered, pair: Pair, stars: Stars) -> StarResiduals:
+    """Fit flux and displacement to the difference at bright unsaturated stars.
+
+    The residual of a star of flux F that was subtracted with an error e and a displacement d is
+    ``F (e P + d . grad P)`` to first order, with P the PSF of the difference.
+    """
+    x, y = _bright_positions(filtered, pair, stars)
+    rows = [
+        _fit_star(filtered, pair, int(column), int(row)) for column, row in zip(x, y, strict=True)
+    ]
+    table = np.array([row for row in rows if row is not None]).reshape(-1, 6)
+    return StarResiduals(*table.T)
+
+
+def _bright_positions(
+    filtered: Filtered, pair: Pair, stars: Stars
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of the brightest clean stars whose surroundings are good."""
+    ny, nx = pair.shape
+    x, y = np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
+    reach = _RADIUS + 1
+    inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
+    usable = np.flatnonzero(inside & stars.is_star)
+    snr = np.zeros(len(x))
+    noise = np.maximum(filtered.signal_variance[y[usable], x[usable]], 1e-30)
+    snr[usable] = filtered.static_signal[y[usable], x[usable]] / np.sqrt(noise)
+    bright = usable[snr[usable] > _MIN_SNR]
+    bright = bright[np.argsort(-snr[bright], kind="stable")]
+    clean = [
+        index
+        for index in bright
+        if not pair.bad[
+            y[index] - reach : y[index] + reach + 1, x[index] - reach : x[index] + reach + 1
+        ].any()
+    ][:_MAX_STARS]
+    return x[clean], y[clean]
+
+
+def _fit_star(filtered: Filtered, pair: Pair, x: int, y: int) -> tuple[float, ...] | None:
+    """chi2, flux, flux error, shift x, shift y, shift error of one star."""
+    box = (slice(y - _RADIUS, y + _RADIUS + 1), slice(x - _RADIUS, x + _RADIUS + 1))
+    difference = filtered.difference[box].astype(np.float64)
+    variance = filtered.variance[box].astype(np.float64)
+    psf = filtered.psf.at(float(x), float(y))[0].astype(np.float64)
+    if (variance <= 0).any():
+        return None
+    flux = float(filtered.static_signal[y, x]) / float(np.square(psf).sum())
+    middle = psf.shape[0] // 2
+    cut = (slice(middle - _RADIUS, middle + _RADIUS + 1),) * 2
+    slope_y, slope_x = np.gradient(psf)
+    design = flux * np.stack([part[cut].ravel() for part in (psf, slope_x, slope_y)])
+    weight = 1.0 / variance.ravel()
+    covariance = np.linalg.pinv((design * weight) @ design.T)
+    solution = covariance @ (design @ (weight * difference.ravel()))
+    offset = np.arange(-_RADIUS, _RADIUS + 1)
+    disc = offset[:, None] ** 2 + offset[None, :] ** 2 <= _RADIUS**2
+    chi2 = float(np.mean(difference[disc] ** 2 / variance[disc]))
+    error = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    shift_error = float(np.hypot(error[1], error[2]) / np.sqrt(2.0))
+    return (chi2, solution[0], error[0], solution[1], solution[2], shift_error)
+
+
+def estimate_model_error(residuals: StarResiduals) -> ModelError:
+    """Scatter of the stars' residual flux and displacement beyond their noise."""
+    if len(residuals.chi2) < _MIN_STARS:
+        return _DEFAULT_ERROR
+    flux = _excess(residuals.flux, residuals.flux_error)
+    shift = max(
+        _excess(residuals.shift_x, residuals.shift_error),
+        _excess(residuals.shift_y, residuals.shift_error),
+    )
+    return ModelError(
+        flux_fraction=max(flux, _LEAST_ERROR.flux_fraction),
+        shift_pix=max(shift, _LEAST_ERROR.shift_pix),
+    )
+
+
+def _excess(values: Float64, errors: Float64) -> float:
+    """Intrinsic scatter: the s that gives ``values / sqrt(errors^2 + s^2)`` unit width."""
+    low, high = 0.0, float(np.abs(values).max()) + 1e-12
+    if robust_width(values / np.maximum(errors, 1e-30)) <= 1.0:
+        return 0.0
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        too_small = robust_width(values / np.sqrt(errors**2 + middle**2)) > 1.0
+        low, high = (middle, high) if too_small else (low, middle)
+    return high
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Ranges of one number: inside ``passing`` it passes, inside ``tolerable`` it downgrades."""
+
+    name: str
+    passing: tuple[float, float]
+    tolerable: tuple[float, float]
+
+
+_INFINITY = float("inf")
+LIMITS = (
+    Limit("chi2_stars_median", (0.0, 1.5), (0.0, 6.0)),
+    Limit("chi2_stars_p90", (0.0, 3.0), (0.0, 50.0)),
+    Limit("pull_width_propagated", (0.9, 1.1), (0.5, 2.0)),
+    Limit("lag1", (-0.05, 0.05), (-0.25, 0.25)),
+    Limit("dipole_fraction", (0.0, 0.1), (0.0, 0.5)),
+    Limit("coverage", (0.8, 1.0), (0.15, 1.0)),
+    Limit("n_blank", (500, _INFINITY), (0, _INFINITY)),
+)
+
+
+def judge(metrics: dict[str, Metric]) -> tuple[Verdict, tuple[str, ...]]:
+    """Verdict on a subtraction: the worst of its numbers, and why.
+
+    Returns
+    -------
+    tuple
+        "pass", "downgrade" or "fail", and a sentence for each number outside its passing range.
+        A number that could not be measured is stated and downgrades.
+    """
+    verdict: Verdict = "pass"
+    reasons: list[str] = []
+    for limit in LIMITS:
+        value = metrics.get(limit.name)
+        if not isinstance(value, (int, float)):
+            reasons.append(f"{limit.name} could not be measured")
+            verdict = "downgrade" if verdict == "pass" else verdict
+            continue
+        if limit.passing[0] <= value <= limit.passing[1]:
+            continue
+        reasons.append(
+            f"{limit.name} {value:.3g} is outside {limit.passing[0]:g} to {limit.passing[1]:g}"
+        )
+        tolerable = limit.tolerable[0] <= value <= limit.tolerable[1]
+        verdict = "fail" if not tolerable or verdict == "fail" else "downgrade"
+    return verdict, tuple(reasons)
+
+
+def residual_metrics(residuals: StarResiduals, error: ModelError) -> dict[str, Metric]:
+    """Numbers of the residuals at stars; None where there were too few stars."""
+    measured = len(residuals.chi2) >= 1
+    return {
+        "chi2_stars_median": float(np.median(residuals.chi2)) if measured else None,
+        "chi2_stars_p90": float(np.percentile(residuals.chi2, 90)) if measured else None,
+        "n_residual_stars": len(residuals.chi2),
+        "dipole_fraction": residuals.dipole_fraction if measured else None,
+        "model_flux_error": error.flux_fraction,
+        "model_shift_pix": error.shift_pix,
+    }
+
+
+def noise_metrics(noise: NoiseTruth) -> dict[str, Metric]:
+    """Propagated and measured noise, both kept."""
+    return {
+        "pull_width_propagated": noise.pull_width,
+        "score_width_propagated": noise.score_width,
+        "score_scale": 1.0 / noise.score_width if noise.score_width > 0 else None,
+        "lag1": noise.lag1,
+        "n_blank": noise.n_blank,
+    }

@@ -1,0 +1,248 @@
+"""Image differencing: science minus template, whitened, with its score image and a verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.signal import oaconvolve
+
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.psf import PsfField
+from differencing.algorithms import quality
+from differencing.algorithms.direction import Choice, choose_direction
+from differencing.algorithms.fourier import to_tensor
+from differencing.algorithms.frame_background import subtract_background
+from differencing.algorithms.kernel_filters import KernelMatching, central_psf
+from differencing.algorithms.pair import Pair, prepare_pair
+from differencing.algorithms.psf_matching import KernelField, StampPlanes, fit_kernel
+from differencing.algorithms.score import (
+    blank_sky,
+    make_score,
+    measure_noise,
+    robust_width,
+    scaled_variance,
+)
+from differencing.algorithms.stamps import select_stars
+from differencing.algorithms.subtraction import (
+    FloatArray,
+    Metric,
+    Stars,
+    Subtraction,
+    SubtractionConfig,
+)
+from differencing.algorithms.tiles import Matching, filter_pair
+from differencing.algorithms.zogy import ZogyMatching, match_fluxes
+
+__all__ = ["Subtraction", "SubtractionConfig", "subtract"]
+
+
+@dataclass(frozen=True)
+class _Matched:
+    """A matching ready to be applied, and how it came about."""
+
+    matching: Matching
+    method: str
+    reason: str
+    metrics: dict[str, Metric]
+
+
+def subtract(
+    template: Image,
+    science: Image,
+    *,
+    stars: Stars,
+    config: SubtractionConfig | None = None,
+) -> Subtraction:
+    """Subtract a template from a science image.
+
+    Parameters
+    ----------
+    template : Image
+        Reference warped to the science grid, background-subtracted, with variance and PSF.
+    science : Image
+        Background-subtracted, with variance and PSF.
+    stars : Stars
+        Sources of the science image, in its pixels.
+    config : SubtractionConfig, optional
+        Parameters.
+
+    Returns
+    -------
+    Subtraction
+        Difference, variance, score, mask, PSF, metrics and verdict.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a variance or PSF is missing.
+    NoWorkError
+        If fewer than 5 % of the pixels are usable in both images; carries ``coverage``.
+    AlgorithmError
+        If the images cannot be matched; carries ``n_stars`` and ``n_required``.
+
+    Notes
+    -----
+    With ``method="auto"`` the kernel is used, whose model of the PSF difference is free; ZOGY
+    where too few stars constrain a kernel, or where the kernel's difference fails its quality
+    judgement and ZOGY's does better.
+    """
+    config = config or SubtractionConfig()
+    pair = prepare_pair(template, science, halo_growth=config.halo_growth)
+    if config.method == "zogy":
+        return _difference(pair, _match_zogy(pair, stars, config, "asked for"), stars, config)
+    if config.method == "kernel":
+        return _difference(pair, _match_kernel(pair, stars, config), stars, config)
+    return _subtract_automatically(pair, stars, config)
+
+
+def _subtract_automatically(pair: Pair, stars: Stars, config: SubtractionConfig) -> Subtraction:
+    """The kernel, or ZOGY where the kernel cannot be fitted or its difference fails."""
+    try:
+        matched = _match_kernel(pair, stars, config)
+    except AlgorithmError as error:
+        reason = f"no kernel: {error.message}"
+        return _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
+    first = _difference(pair, matched, stars, config)
+    if first.quality != "fail":
+        return first
+    reason = "the kernel's difference failed: " + "; ".join(first.quality_reasons)
+    second = _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
+    return second if second.quality != "fail" else first
+
+
+def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Matched:
+    """Choose the direction and fit the kernel."""
+    choice = choose_direction(pair.science_psf, pair.template_psf)
+    if config.direction != "auto":
+        choice = Choice(config.direction, "asked for")
+    half_width = config.kernel_half_width or _kernel_half_width(pair)
+    stamp_half_width = _stamp_half_width(pair)
+    positions = select_stars(
+        stars,
+        pair.bad,
+        half_width=half_width + stamp_half_width,
+        max_stars=config.max_stars,
+    )
+    kernel = fit_kernel(
+        _stamp_planes(pair, choice.direction, config.device),
+        positions,
+        kernel_half_width=half_width,
+        stamp_half_width=stamp_half_width,
+        spatial_order=config.spatial_order,
+        max_spatial_order=config.max_spatial_order,
+        min_stars=config.min_stars,
+    )
+    matching = KernelMatching(
+        kernel=kernel,
+        direction=choice.direction,
+        science_psf=pair.science_psf,
+        template_psf=pair.template_psf,
+        device=config.device,
+    )
+    return _Matched(
+        matching, f"kernel/{choice.direction}", choice.reason, _kernel_metrics(kernel, choice)
+    )
+
+
+def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
+    total = float(kernel.term_sums[0])
+    return {
+        "flux_ratio": 1.0 / total if choice.direction == "science" else total,
+        "n_kernel_stars": kernel.n_stars,
+        "n_rejected_stars": kernel.n_rejected,
+        "kernel_order": kernel.order,
+        "kernel_strength": kernel.strength,
+        "kernel_half_width": int(kernel.coefficients.shape[-1] // 2),
+        "kernel_chi2": kernel.chi2,
+    }
+
+
+def _kernel_half_width(pair: Pair) -> int:
+    """Wide enough for the skirt of the broader PSF."""
+    broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
+    return int(np.clip(math.ceil(1.8 * broad), 5, 9))
+
+
+def _stamp_half_width(pair: Pair) -> int:
+    broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
+    return int(np.clip(round(3.0 * broad), 9, 15))
+
+
+def _stamp_planes(pair: Pair, direction: str, device: str) -> StampPlanes:
+    """The planes between which the kernel is fitted, the roles given by the direction."""
+    science = (pair.science, pair.science_variance)
+    template = (pair.template, pair.template_variance)
+    if direction == "cross":
+        science = _preconvolve(*science, pair.template_psf)
+        template = _preconvolve(*template, pair.science_psf)
+    fixed, moving = (template, science) if direction == "science" else (science, template)
+    return StampPlanes(
+        fixed=to_tensor(fixed[0], device),
+        moving=to_tensor(moving[0], device),
+        fixed_variance=to_tensor(fixed[1], device),
+        moving_variance=to_tensor(moving[1], device),
+        bad=to_tensor(pair.bad, device),
+    )
+
+
+def _preconvolve(
+    data: FloatArray, variance: FloatArray, psf: PsfField
+) -> tuple[FloatArray, FloatArray]:
+    """Data and variance after convolution with the other image's central PSF."""
+    kernel = central_psf(psf)
+    smooth = oaconvolve(data, kernel, mode="same").astype(np.float32)
+    power = oaconvolve(variance, kernel**2, mode="same").astype(np.float32)
+    return smooth, np.maximum(power, np.float32(1e-3) * np.float32(np.median(power)))
+
+
+def _match_zogy(pair: Pair, stars: Stars, config: SubtractionConfig, reason: str) -> _Matched:
+    """ZOGY with the two measured PSFs and the flux ratio of the stars."""
+    ratio = match_fluxes(pair, stars, max_stars=config.max_stars)
+    matching = ZogyMatching(
+        flux_ratio=ratio.value,
+        science_psf=pair.science_psf,
+        template_psf=pair.template_psf,
+        device=config.device,
+    )
+    metrics: dict[str, Metric] = {"flux_ratio": ratio.value, "n_flux_stars": ratio.n_stars}
+    return _Matched(matching, "zogy", reason, metrics)
+
+
+def _difference(
+    pair: Pair, matched: _Matched, stars: Stars, config: SubtractionConfig
+) -> Subtraction:
+    """Filter, measure the noise and the residuals, and judge."""
+    with torch.no_grad():
+        filtered = filter_pair(pair, matched.matching, device=config.device, threads=config.threads)
+    blank = blank_sky(filtered, pair.bad)
+    filtered, level = subtract_background(filtered, pair.bad, blank, order=config.background_order)
+    noise = measure_noise(filtered, blank)
+    residuals = quality.measure_residuals(filtered, pair, stars)
+    error = quality.estimate_model_error(residuals)
+    score = make_score(filtered, pair.bad, error=error, noise=noise)
+    metrics: dict[str, Metric] = {
+        **matched.metrics,
+        **quality.residual_metrics(residuals, error),
+        **quality.noise_metrics(noise),
+        "pull_width": robust_width(score[blank]) if noise.n_blank else None,
+        "background_level": level,
+        "coverage": pair.coverage,
+        "difference_fwhm_pix": filtered.psf.fwhm_pix,
+    }
+    verdict, reasons = quality.judge(metrics)
+    return Subtraction(
+        difference=filtered.difference,
+        variance=scaled_variance(filtered, error=error, noise=noise),
+        score=score,
+        mask=pair.mask,
+        psf=filtered.psf,
+        method=matched.method,
+        method_reason=matched.reason,
+        metrics=metrics,
+        quality=verdict,
+        quality_reasons=reasons,
+    )

@@ -1,0 +1,368 @@
+"""Filtering a pair of frames tile by tile in Fourier space (overlap-save), with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
+from differencing.algorithms.fourier import crop_centre, forward, inverse, power_sum
+from differencing.algorithms.pair import Pair
+
+Tensor = torch.Tensor
+FloatArray = NDArray[np.float32]
+
+_BATCH_PIXELS = 4 * 512 * 512
+_BLANK_SAMPLE = 7
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Square tiles of ``size`` pixels whose cores of ``size - 2 margin`` pixels cover a frame."""
+
+    shape: tuple[int, int]
+    size: int
+    margin: int
+
+    @property
+    def core(self) -> int:
+        """Side of the part of a tile that the margin protects from wrap-around."""
+        return self.size - 2 * self.margin
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """(row, column) of every core's first pixel."""
+        ny, nx = self.shape
+        return [(y, x) for y in range(0, ny, self.core) for x in range(0, nx, self.core)]
+
+    def batches(self) -> Iterator[list[tuple[int, int]]]:
+        """Corners in groups that bound the memory in use."""
+        n = max(1, _BATCH_PIXELS // self.size**2)
+        corners = self.corners
+        for start in range(0, len(corners), n):
+            yield corners[start : start + n]
+
+    def centres(
+        self, corners: list[tuple[int, int]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(x, y) of the cores' centres, kept inside the frame."""
+        ny, nx = self.shape
+        half = (self.core - 1) / 2.0
+        x = np.array([(c + min(c + 2 * half, nx - 1)) / 2 for _, c in corners])
+        y = np.array([(r + min(r + 2 * half, ny - 1)) / 2 for r, _ in corners])
+        return x, y
+
+    def gather(
+        self, plane: NDArray[np.generic], corners: list[tuple[int, int]]
+    ) -> NDArray[np.float32]:
+        """Tiles of a plane, float32, mirrored beyond the frame's edges."""
+        ny, nx = self.shape
+        offset = np.arange(self.size) - self.margin
+        tiles = np.empty((len(corners), self.size, self.size), dtype=np.float32)
+        for k, (y, x) in enumerate(corners):
+            rows, columns = _mirror(y + offset, ny), _mirror(x + offset, nx)
+            tiles[k] = plane[rows[:, None], columns[None, :]]
+        return tiles
+
+    def scatter(self, plane: FloatArray, tiles: Tensor, corners: list[tuple[int, int]]) -> None:
+        """Write the cores of tiles into a plane."""
+        ny, nx = self.shape
+        values = tiles.cpu().numpy()
+        for k, (y, x) in enumerate(corners):
+            height, width = min(self.core, ny - y), min(self.core, nx - x)
+            inner = values[k, self.margin : self.margin + height, self.margin : self.margin + width]
+            plane[y : y + height, x : x + width] = inner
+
+
+def _mirror(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Indices folded back into [0, n)."""
+    folded = np.mod(index, 2 * n)
+    return np.where(folded < n, folded, 2 * n - 1 - folded)
+
+
+def plan_tiles(shape: tuple[int, int], *, margin: int, largest: int) -> Tiling:
+    """The tile size, a power of two up to ``largest``, that transforms the fewest pixels."""
+    sizes = [n for n in (64, 128, 256, 512, 1024) if 3 * margin <= n <= largest] or [1024]
+    ny, nx = shape
+    costs = {n: -(-ny // (n - 2 * margin)) * -(-nx // (n - 2 * margin)) * n * n for n in sizes}
+    return Tiling(shape=shape, size=min(sizes, key=lambda n: costs[n]), margin=margin)
+
+
+@dataclass(frozen=True)
+class TileFilters:
+    """Half spectra that turn a batch of tiles into differences.
+
+    Attributes
+    ----------
+    science, template : Tensor or None
+        Filters of the two images, shape (n_tiles or 1, n_terms, size, size // 2 + 1), one for
+        each polynomial term by which the image is multiplied first; None is the identity.
+    whiten : Tensor or None
+        Filter (n_tiles, size, size // 2 + 1) of the difference that makes its noise white; None
+        where science and template filters already do.
+    psf : Tensor
+        The difference's PSF, the whitening included, with unit sum.
+    scale : Tensor or None
+        Flux scale (n_tiles, size, size) by which the raw difference is divided.
+    """
+
+    science: Tensor | None
+    template: Tensor | None
+    whiten: Tensor | None
+    psf: Tensor
+    scale: Tensor | None = None
+
+
+class Matching(Protocol):
+    """A way to match two images: gives each tile its filters."""
+
+    @property
+    def terms_order(self) -> int:
+        """Order of the polynomial terms in the filters."""
+
+    @property
+    def reach(self) -> int:
+        """Half width of the filters and of the difference's PSF together [pix]."""
+
+    @property
+    def largest_tile(self) -> int:
+        """Largest tile over which the filters may be taken as constant."""
+
+    def filters(
+        self,
+        x: NDArray[np.float64],
+        y: NDArray[np.float64],
+        *,
+        tiling: Tiling,
+        corners: list[tuple[int, int]],
+        noise: tuple[Tensor, Tensor],
+    ) -> TileFilters:
+        """Filters of the tiles centred at (x, y), for blank-sky (science, template) variances."""
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """Planes of shape (ny, nx) that subtraction and score are made of.
+
+    Attributes
+    ----------
+    difference : NDArray[float32]
+        Whitened difference [science units]; 0 on bad pixels.
+    variance : NDArray[float32]
+        Propagated variance of ``difference``.
+    signal : NDArray[float32]
+        Matched filter output ``sum(psf * difference)``.
+    signal_variance : NDArray[float32]
+        Its variance, both images' source noise included.
+    static_signal : NDArray[float32]
+        The same filter on the matched template: what was subtracted there.
+    psf : PsfField
+        PSF of the difference.
+    """
+
+    difference: FloatArray
+    variance: FloatArray
+    signal: FloatArray
+    signal_variance: FloatArray
+    static_signal: FloatArray
+    psf: PsfField
+
+
+def filter_pair(pair: Pair, matching: Matching, *, device: str, threads: int) -> Filtered:
+    """Difference, matched-filter signal and their variances over the whole frame.
+
+    Parameters
+    ----------
+    pair : Pair
+        The two frames.
+    matching : Matching
+        Filters of either method.
+    device : str
+        torch device.
+    threads : int
+        Threads of the transforms on the CPU.
+    """
+    tiling = plan_tiles(pair.shape, margin=matching.reach, largest=matching.largest_tile)
+    planes = [np.zeros(pair.shape, dtype=np.float32) for _ in range(5)]
+    psfs: list[FloatArray] = []
+    size = _psf_size(pair)
+    for corners in tiling.batches():
+        work = _TileWork(pair, matching, tiling, corners, device=device, threads=threads)
+        for plane, tiles in zip(planes, work.run(), strict=True):
+            tiling.scatter(plane, tiles, corners)
+        psfs.append(work.psf_images(size))
+    x, y = tiling.centres(tiling.corners)
+    psf = fit_psf_field(np.concatenate(psfs), x, y, shape=pair.shape)
+    for plane in planes[:1]:
+        plane[pair.bad] = 0.0
+    return Filtered(*planes, psf=psf)
+
+
+def _psf_size(pair: Pair) -> int:
+    return max(pair.science_psf.size, pair.template_psf.size)
+
+
+class _TileWork:
+    """One batch of tiles on its way from pixels to difference and signal."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        matching: Matching,
+        tiling: Tiling,
+        corners: list[tuple[int, int]],
+        *,
+        device: str,
+        threads: int,
+    ) -> None:
+        self._tiling, self._corners, self._threads = tiling, corners, threads
+        self._x, self._y = tiling.centres(corners)
+        self._good = 1.0 - self._tiles(pair.bad, device)
+        self._science = self._tiles(pair.science, device)
+        self._template = self._tiles(pair.template, device)
+        self._variances = (
+            self._tiles(pair.science_variance, device),
+            self._tiles(pair.template_variance, device),
+        )
+        noise = (_blank(self._variances[0], self._good), _blank(self._variances[1], self._good))
+        self._terms_order = matching.terms_order
+        self._filters = matching.filters(
+            self._x, self._y, tiling=tiling, corners=corners, noise=noise
+        )
+
+    def _tiles(self, plane: NDArray[np.generic], device: str) -> Tensor:
+        return torch.from_numpy(self._tiling.gather(plane, self._corners)).to(device)
+
+    def run(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Difference, its variance, signal, its variance and the static signal."""
+        f, threads = self._filters, self._threads
+        static = self._filtered_image(self._template, f.template)
+        raw = self._filtered_image(self._science, f.science) - static
+        if f.scale is not None:
+            raw, static = raw / f.scale, static / f.scale
+        spectrum = forward((raw * self._good).contiguous(), threads=threads)
+        white = spectrum if f.whiten is None else spectrum * f.whiten
+        difference = inverse(white.clone(), threads=threads) * self._good
+        matched = f.psf.conj() if f.whiten is None else f.psf.conj() * f.whiten
+        signal = inverse(spectrum * matched, threads=threads)
+        static_signal = inverse(forward(static, threads=threads) * matched, threads=threads)
+        variance, signal_variance = self._variance_maps(matched)
+        return difference, variance, signal, signal_variance, static_signal
+
+    def _filtered_image(self, tiles: Tensor, terms: Tensor | None) -> Tensor:
+        """One image through its polynomial filter: sum over terms of filter * (term x image)."""
+        if terms is None:
+            return tiles
+        total: Tensor | None = None
+        for index, factor in enumerate(self._polynomials(terms.shape[1])):
+            source = tiles if factor is None else tiles * factor
+            part = forward(source.contiguous(), threads=self._threads) * terms[:, index]
+            total = part if total is None else total + part
+        if total is None:
+            return tiles
+        return inverse(total, threads=self._threads)
+
+    def _polynomials(self, n_terms: int) -> Iterator[Tensor | None]:
+        """Maps (n_tiles, size, size) of each polynomial term; None for the constant."""
+        yield None
+        if n_terms == 1:
+            return
+        u, v = tile_coordinates(self._tiling, self._corners)
+        order = self._terms_order
+        for total in range(1, order + 1):
+            for j in range(total + 1):
+                product = (v**j)[:, :, None] * (u ** (total - j))[:, None, :]
+                yield torch.from_numpy(product.astype(np.float32)).to(self._science.device)
+
+    def _variance_maps(self, matched: Tensor) -> tuple[Tensor, Tensor]:
+        """Variance of the difference and of the signal: squared filters on the variances.
+
+        The squared filters are those of the batch's first tile, brought to each tile's own sum:
+        their shape hardly changes over a batch, and their transforms cost as much as the image's.
+        """
+        f, threads = self._filters, self._threads
+        white = torch.ones_like(matched) if f.whiten is None else f.whiten
+        totals: list[Tensor | None] = [None, None]
+        for image, own in zip(self._variances, (f.science, f.template), strict=True):
+            noise = forward((image * self._good).contiguous(), threads=threads)
+            response = self._central_filter(own)
+            for k, stage in enumerate((white, matched)):
+                full = stage if response is None else stage * response
+                if f.scale is not None:
+                    full = full / f.scale.mean(dim=(1, 2))[:, None, None]
+                squared = inverse(full[:1].to(torch.complex64, copy=True), threads=threads).square()
+                shape = forward(squared.contiguous(), threads=threads)
+                ratio = power_sum(full) / power_sum(full[:1])
+                part = noise * shape * ratio[:, None, None]
+                total = totals[k]
+                totals[k] = part if total is None else total + part
+        maps = [inverse(total, threads=threads) for total in totals if total is not None]
+        return maps[0].clamp(min=0.0), maps[1].clamp(min=0.0)
+
+    def _central_filter(self, terms: Tensor | None) -> Tensor | None:
+        """An image's filter at each tile's centre, (n_tiles, size, size // 2 + 1)."""
+        if terms is None:
+            return None
+        if terms.shape[1] == 1:
+            return terms[:, 0]
+        values = position_terms(self._x, self._y, shape=self._tiling.shape, order=self._terms_order)
+        weights = torch.from_numpy(values.astype(np.float32)).to(terms.device)
+        return torch.einsum(
+            "nk,nkij->nij", weights.to(terms.dtype), terms.expand(len(self._x), -1, -1, -1)
+        )
+
+    def psf_images(self, size: int) -> FloatArray:
+        """PSF of the difference at each tile's centre, (n_tiles, size, size)."""
+        images = inverse(self._filters.psf.clone(), threads=self._threads)
+        return np.asarray(crop_centre(images, size).cpu().numpy(), dtype=np.float32)
+
+
+def tile_coordinates(
+    tiling: Tiling, corners: list[tuple[int, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scaled coordinates (u, v) of the columns and rows of tiles, each (n_tiles, size).
+
+    Mirrored pixels keep the coordinate of the pixel they copy.
+    """
+    ny, nx = tiling.shape
+    offset = np.arange(tiling.size) - tiling.margin
+    columns = np.stack([_mirror(x + offset, nx) for _, x in corners])
+    rows = np.stack([_mirror(y + offset, ny) for y, _ in corners])
+    return 2.0 * columns / max(nx - 1, 1) - 1.0, 2.0 * rows / max(ny - 1, 1) - 1.0
+
+
+def _blank(variance: Tensor, good: Tensor) -> Tensor:
+    """Blank-sky variance of each tile: the median of its good pixels."""
+    step = _BLANK_SAMPLE
+    values = variance[:, ::step, ::step].flatten(1)
+    usable = good[:, ::step, ::step].flatten(1) > 0
+    masked = torch.where(usable, values, torch.nan)
+    median = masked.nanmedian(dim=1).values
+    fallback = values.median()
+    return torch.where(torch.isfinite(median), median, fallback)
+
+
+def fit_psf_field(
+    images: FloatArray, x: NDArray[np.float64], y: NDArray[np.float64], *, shape: tuple[int, int]
+) -> PsfField:
+    """PSF field through PSF images at the centres of tiles."""
+    order = 2 if len(images) >= 12 else 1 if len(images) >= 4 else 0
+    terms = position_terms(x, y, shape=shape, order=order)
+    solution, *_ = np.linalg.lstsq(terms, images.reshape(len(images), -1), rcond=None)
+    coefficients = solution.reshape(-1, *images.shape[1:]).astype(np.float32)
+    centre = position_terms(
+        np.array([(shape[1] - 1) / 2]), np.array([(shape[0] - 1) / 2]), shape=shape, order=order
+    )
+    middle = np.einsum("k,kij->ij", centre[0].astype(np.float32), coefficients)
+    return PsfField(
+        coefficients=coefficients,
+        order=order,
+        shape=shape,
+        fwhm_pix=measure_fwhm(np.asarray(middle, dtype=np.float32)),
+        n_stars=0,
+    )
