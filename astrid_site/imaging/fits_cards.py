@@ -69,7 +69,7 @@ def parse_value(text: str) -> CardValue | None:
 
 
 def first_values(cards: Sequence[Card]) -> dict[str, CardValue]:
-    """Cards as a mapping; of a repeated keyword the first value counts, undefined ones are absent."""
+    """Cards as a mapping: the first of repeated keywords counts, undefined values are absent."""
     values: dict[str, CardValue] = {}
     for keyword, value in cards:
         if value is not None:

@@ -86,20 +86,22 @@ def _unpack(path: Path, *, file_name: str, limits: GateLimits, target: Path) -> 
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(error, file_name=file_name) from error
     except OSError as error:
-        # bz2 reports bad data as a bare OSError; a full disk has an errno and is not the file's fault
+        # bz2 reports bad data as a bare OSError; a full disk has an errno and is no fault of it
         if error.errno is not None:
             raise
         raise _damaged(error, file_name=file_name) from error
     return target
 
 
-def _open_container(path: Path) -> IO[bytes]:
+def _open_container(path: Path) -> gzip.GzipFile | bz2.BZ2File:
     with path.open("rb") as stream:
         magic = stream.read(2)
     return gzip.open(path, "rb") if magic == b"\x1f\x8b" else bz2.open(path, "rb")
 
 
-def _copy(source: IO[bytes], sink: IO[bytes], *, file_name: str, cap: int) -> None:
+def _copy(
+    source: gzip.GzipFile | bz2.BZ2File, sink: IO[bytes], *, file_name: str, cap: int
+) -> None:
     written = 0
     while chunk := source.read(_CHUNK):
         if written == 0:

@@ -223,7 +223,8 @@ class _Walk:
     def _check_room(self, hdu: HduLayout) -> None:
         end = hdu.data_offset + hdu.data_bytes
         if end > self.size:
-            msg = f"is cut: its header asks for {hdu.data_bytes} bytes, {max(0, self.size - hdu.data_offset)} follow."
+            left = max(0, self.size - hdu.data_offset)
+            msg = f"is cut: its header asks for {hdu.data_bytes} bytes, {left} follow."
             raise self._error(msg, "truncated")
         if end + (-hdu.data_bytes) % BLOCK > self.size:
             self.warnings.append("the padding after the last HDU is missing")

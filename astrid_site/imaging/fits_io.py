@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 #: Extensions that accompany an image: never taken unless asked for by name.
-_COMPANIONS = frozenset(
-    "WGT WEIGHT WHT WT MASK MSK DQ ERR VAR VARIANCE RMS NOISE EXP CTX CON FLAGS IVAR PSF BKG SKY "
-    "SAMP TIME COVERAGE VAR_POISSON VAR_RNOISE VAR_FLAT".split()
+_COMPANIONS = re.compile(
+    r"WGT|WEIGHT|WHT|WT|MA?SK|DQ|ERR|VAR(IANCE|_POISSON|_RNOISE|_FLAT)?|RMS|NOISE|EXP|CTX|CON|FLAGS"
+    r"|IVAR|PSF|BKG|SKY|SAMP|TIME|COVERAGE"
 )
 #: Cards that describe how the file was laid out, not the sky; they are dropped from the header.
 _LAYOUT_KEYS = re.compile(
@@ -286,7 +286,7 @@ def _choose(layout: Layout, wanted: str | int | None, *, file_name: str) -> HduL
     return min(
         planes,
         key=lambda hdu: (
-            hdu.name.upper() in _COMPANIONS,
+            _COMPANIONS.fullmatch(hdu.name.upper()) is not None,
             not has_celestial(hdu.values),
             hdu.index,
         ),

@@ -57,8 +57,8 @@ def _probes(shape: tuple[int, int]) -> NDArray[np.float64]:
 def _local_scale(wcs: WCS, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Square root of the pixel area at each probe [deg]."""
     here = _vectors(wcs.all_pix2world(pixels, 0))
-    right = _vectors(wcs.all_pix2world(pixels + [1.0, 0.0], 0)) - here
-    up = _vectors(wcs.all_pix2world(pixels + [0.0, 1.0], 0)) - here
+    right = _vectors(wcs.all_pix2world(pixels + np.array([1.0, 0.0]), 0)) - here
+    up = _vectors(wcs.all_pix2world(pixels + np.array([0.0, 1.0]), 0)) - here
     area = np.linalg.norm(np.cross(right, up), axis=1)
     scale: NDArray[np.float64] = np.degrees(np.sqrt(area))
     return np.nan_to_num(scale, nan=np.inf)
