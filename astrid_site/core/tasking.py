@@ -70,6 +70,8 @@ def _make_app() -> Celery:
         worker_soft_shutdown_timeout=30,
         worker_enable_soft_shutdown_on_idle=True,
         worker_hijack_root_logger=False,
+        # Control messages for workers long dead would pile up in the folder.
+        worker_enable_remote_control=not is_embedded(),
         worker_max_tasks_per_child=50,
         worker_max_memory_per_child=1_500_000,
         task_soft_time_limit=600,

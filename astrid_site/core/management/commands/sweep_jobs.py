@@ -1,0 +1,68 @@
+"""Looks after the job ledger: once, or for ever."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, connections
+from django.db.models.functions import Now
+
+from astrid_site.core import events, jobs
+from astrid_site.core.models import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_EVERY_S = 0.3
+SWEEP_EVERY_S = 1.0
+
+
+class Command(BaseCommand):
+    """Returns jobs of dead workers, rings for waiting ones and numbers new events."""
+
+    help = "Return jobs of dead workers to the queue, ring for waiting ones, publish events."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the one switch."""
+        parser.add_argument("--forever", action="store_true", help="go on until stopped")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Sweep."""
+        if not options["forever"]:
+            report = jobs.sweep()
+            published = events.assign_sequences()
+            self.stdout.write(
+                f"{report.requeued} returned, {report.failed} failed, {report.rung} rung,"
+                f" {published} events published"
+            )
+            return
+        swept_at = -SWEEP_EVERY_S
+        while True:
+            now = time.monotonic()
+            is_due = now - swept_at >= SWEEP_EVERY_S
+            if is_due:
+                swept_at = now
+            try:
+                self._turn(is_due=is_due)
+            except DatabaseError as error:
+                # The database may restart under us; the next turn connects anew.
+                logger.warning("cannot sweep now: %s", error)
+                connections.close_all()
+                time.sleep(SWEEP_EVERY_S)
+            time.sleep(PUBLISH_EVERY_S)
+
+    def _turn(self, *, is_due: bool) -> None:
+        events.assign_sequences()
+        if not is_due:
+            return
+        jobs.sweep()
+        host = socket.gethostname()
+        Heartbeat.objects.update_or_create(
+            name=f"sweeper@{host}"[:120],
+            defaults={"kind": "sweeper", "seen_at": Now(), "detail": {"pid": os.getpid()}},
+        )

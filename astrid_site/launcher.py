@@ -1,0 +1,158 @@
+"""Starts, watches and ends the processes of an embedded installation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from astrid_site.core.processes import die_with_parent
+
+STOP_PATIENCE_S = 7.0
+LONGEST_WAIT_S = 30.0
+STEADY_AFTER_S = 60.0
+LOG_BYTES = 10 * 2**20
+Say = Callable[[str], None]
+
+
+@dataclass
+class _Child:
+    """One process group: its leader, and when to start it again should it die."""
+
+    name: str
+    command: Sequence[str]
+    is_service: bool
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    started_at: float = 0.0
+    start_at: float = 0.0
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal the leader and everything it started in its group."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+class Supervisor:
+    """Keeps a set of child processes alive, and leaves none behind."""
+
+    def __init__(self, log_folder: Path, *, say: Say, environment: Mapping[str, str]) -> None:
+        self.log_folder = log_folder
+        self._say = say
+        self._environment = dict(environment)
+        self._children: list[_Child] = []
+
+    def log_path(self, name: str) -> Path:
+        """Where the output of a child goes."""
+        return self.log_folder / f"{name}.log"
+
+    def start(self, name: str, command: Sequence[str], *, is_service: bool = True) -> None:
+        """Start a child; a service is started again whenever it ends, a task is not."""
+        child = _Child(name, command, is_service)
+        self._children.append(child)
+        self._launch(child)
+
+    def watch(self) -> None:
+        """Notice the dead, once; start services again after a wait that doubles each time."""
+        now = time.monotonic()
+        for child in list(self._children):
+            if child.process is not None and child.process.poll() is not None:
+                self._bury(child, now)
+            elif child.process is None and now >= child.start_at:
+                self._launch(child)
+            elif child.failures and now - child.started_at > STEADY_AFTER_S:
+                child.failures = 0
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a child of that name is not running now."""
+        return not any(child.name == name and child.process for child in self._children)
+
+    def stop(self) -> None:
+        """End every process group: politely first, then for certain."""
+        for child in self._children:
+            child.signal_group(signal.SIGTERM)
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        for child in self._children:
+            if child.process is not None:
+                _wait(child.process, until=deadline)
+        for child in self._children:
+            # Also where the leader has ended: it may have left something in its group.
+            child.signal_group(signal.SIGKILL)
+            if child.process is not None:
+                child.process.wait(timeout=5)
+        self._children.clear()
+
+    def _launch(self, child: _Child) -> None:
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        path = self.log_path(child.name)
+        if path.is_file() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("ab") as log:
+            child.process = subprocess.Popen(
+                child.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,  # a Ctrl-C at the terminal reaches only the launcher
+                preexec_fn=die_with_parent,
+            )
+        child.started_at = time.monotonic()
+
+    def _bury(self, child: _Child, now: float) -> None:
+        code = child.process.returncode if child.process is not None else 0
+        child.signal_group(signal.SIGKILL)
+        child.process = None
+        if not child.is_service:
+            self._children.remove(child)
+            how = "has finished" if code == 0 else f"failed (code {code})"
+            self._say(f"{child.name} {how}; see {self.log_path(child.name)}")
+            return
+        wait = min(2.0**child.failures, LONGEST_WAIT_S)
+        child.failures += 1
+        child.start_at = now + wait
+        self._say(
+            f"{child.name} ended ({_in_words(code)}) and starts again in {wait:.0f} s;"
+            f" see {self.log_path(child.name)}"
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], *, until: float) -> None:
+    try:
+        process.wait(timeout=max(until - time.monotonic(), 0.01))
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _in_words(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+
+
+def port_problem(host: str, port: int) -> str:
+    """Why nothing can listen there; empty when something can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return f"{host}:{port}: {error.strerror or error}"
+    return ""
+
+
+def is_listening(host: str, port: int) -> bool:
+    """Whether something answers on the port."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
