@@ -1,4 +1,4 @@
-"""Real Fourier transforms of image tiles, with the faster library of each device behind one name."""
+"""Real Fourier transforms of image tiles, the faster library behind one name."""
 
 from __future__ import annotations
 

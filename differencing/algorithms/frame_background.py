@@ -18,7 +18,7 @@ _CLIP_SIGMA = 4.0
 
 
 def subtract_background(
-    filtered: Filtered, bad: BoolArray, blank: BoolArray, *, order: int
+    filtered: Filtered, blank: BoolArray, *, order: int
 ) -> tuple[Filtered, float]:
     """Subtract a low-order polynomial fitted to the medians of blank sky.
 
@@ -29,8 +29,8 @@ def subtract_background(
     ----------
     filtered : Filtered
         Difference and signal.
-    bad, blank : NDArray[bool], shape (ny, nx)
-        Unusable pixels and blank sky.
+    blank : NDArray[bool], shape (ny, nx)
+        Blank sky.
     order : int
         Highest order; lower where few cells of the frame have enough blank sky.
 
@@ -57,7 +57,7 @@ def subtract_background(
         difference[row] -= line
         signal[row] -= line
         squares += float(np.square(line).mean())
-    difference[bad] = 0.0
+    difference[filtered.bad] = 0.0
     rms = float(np.sqrt(squares / shape[0]))
     return replace(filtered, difference=difference, signal=signal), rms
 

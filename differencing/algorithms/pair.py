@@ -1,4 +1,4 @@
-"""A science frame and its template made ready to be filtered: one mask, no holes, honest variance."""
+"""A science frame and its template made ready to be filtered: one mask and no holes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BoolArray = NDArray[np.bool_]
 #: Pixels along the frame's edge whose convolution reaches outside the frame.
 EDGE_PIX = 3
 #: An interpolated pixel may be wrong by this share of its own value.
-_FILL_ERROR = 0.5
+_FILL_ERROR = 0.3
 #: Half width of the neighbourhood from which a bad pixel is interpolated.
 _FILL_REACH = 4
 _FILL_CHUNK = 100_000
@@ -171,8 +171,8 @@ def interpolate_bad(
     Returns
     -------
     tuple of NDArray[float32], shape (ny, nx)
-        Data, 0 where no good pixel is near; and variance, raised at the replaced pixels by half
-        of their value squared, so that what the kernel mixes out of them counts for little.
+        Data, 0 where no good pixel is near; and variance, at the replaced pixels that of the
+        interpolation: 30 % of their value.
     """
     row, column = np.nonzero(bad)
     out, out_variance = data.copy(), variance.copy()

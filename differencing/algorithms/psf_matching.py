@@ -1,8 +1,8 @@
-"""The kernel that turns one image's PSF into the other's, measured on stars, varying over the frame."""
+"""The kernel that turns one image's PSF into the other's, fitted to stars over the frame."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]
 
 #: Fractional error granted to the model, so that a few very bright stars do not decide alone.
-_MODEL_ERROR = 0.005
+_MODEL_ERROR = 0.002
 #: Strengths of the regularisation among which cross-validation chooses.
-_STRENGTHS = (1e-5, 1e-4, 1e-3)
+_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 #: Fewest stars for a spatial order to be tried: three per term and a margin.
 _STARS_FOR_ORDER = {0: 0, 1: 12, 2: 30, 3: 60}
 _MAX_ITERATIONS = 4
@@ -86,6 +86,17 @@ class StampPlanes:
     moving_variance: Tensor
     bad: Tensor
 
+    def padded(self, margin: int) -> StampPlanes:
+        """The planes with bad pixels around them, so that stars near the edge count."""
+        around = (margin,) * 4
+        return StampPlanes(
+            fixed=functional.pad(self.fixed, around),
+            moving=functional.pad(self.moving, around),
+            fixed_variance=functional.pad(self.fixed_variance, around, value=1.0),
+            moving_variance=functional.pad(self.moving_variance, around, value=1.0),
+            bad=functional.pad(self.bad, around, value=1.0),
+        )
+
 
 @dataclass(frozen=True)
 class _Equations:
@@ -112,6 +123,7 @@ def fit_kernel(
     spatial_order: int | None,
     max_spatial_order: int = 2,
     min_stars: int = 5,
+    expected: FloatArray,
 ) -> KernelField:
     """Fit the spatially varying kernel K that minimises ``fixed - K * moving - constant``.
 
@@ -120,7 +132,7 @@ def fit_kernel(
     planes : StampPlanes
         Images and variances.
     positions : StarPositions
-        Stars, at least ``kernel_half_width + stamp_half_width`` from the edges.
+        Stars; near an edge only the pixels inside the frame count.
     kernel_half_width, stamp_half_width : int
         Half widths of the kernel and of the pixels compared [pix].
     spatial_order : int, optional
@@ -129,6 +141,8 @@ def fit_kernel(
         Highest order tried.
     min_stars : int
         Fewest stars.
+    expected : NDArray[float32], shape (n_terms of the highest order tried, size, size)
+        The kernel that the two measured PSFs imply, of unit sum, as polynomial terms.
 
     Returns
     -------
@@ -143,9 +157,10 @@ def fit_kernel(
 
     Notes
     -----
-    A free constant per cutout absorbs the local difference of the backgrounds. The kernel is
-    regularised by its curvature away from the core and by its size in the wings; strength and
-    spatial order are those which best predict stars that were left out of the fit. Cutouts that
+    A free constant per cutout absorbs the local difference of the backgrounds. The kernel's
+    departure from the one that the PSFs imply is regularised by its curvature and its size;
+    strength and spatial order are those which best predict stars left out of the fit, so that a
+    dozen faint stars yield the PSFs' kernel and hundreds overrule it. Cutouts that
     do not fit (variables, blends with a transient) are rejected iteratively.
 
     References
@@ -156,24 +171,26 @@ def fit_kernel(
        (regularisation).
     """
     _require_stars(len(positions), min_stars)
+    size = 2 * kernel_half_width + 1
     equations = _build_equations(
         planes,
         positions,
         kernel_half_width=kernel_half_width,
         stamp_half_width=stamp_half_width,
         order=max_spatial_order if spatial_order is None else spatial_order,
+        kernel_power=float(np.square(expected[0]).sum()),
     )
     penalty = _penalty(kernel_half_width, device=str(planes.fixed.device))
-    simple = _Solver(penalty=penalty, n_terms=1, strength=_STRENGTHS[1])
+    prior = torch.from_numpy(expected.reshape(len(expected), -1)).double().to(penalty.device)
+    simple = _Solver(penalty=penalty, prior=prior, n_terms=1, strength=_STRENGTHS[2])
     keep = _reject(equations, simple, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)
     order, strength = _choose_model(
-        equations.select(keep), penalty, fixed_order=spatial_order, max_order=max_spatial_order
+        equations.select(keep), simple, fixed_order=spatial_order, max_order=max_spatial_order
     )
-    solver = _Solver(penalty=penalty, n_terms=_n_terms(order), strength=strength)
+    solver = replace(simple, n_terms=_n_terms(order), strength=strength)
     keep = _reject(equations, solver, min_stars=min_stars, sigma=_CLIP_SIGMA)
     solution = solver.solve(equations.select(keep))
     chi2 = solver.chi2(equations, solution)
-    size = 2 * kernel_half_width + 1
     kernel = KernelField(
         coefficients=solution.reshape(-1, size, size).cpu().numpy().astype(np.float32),
         order=order,
@@ -207,22 +224,27 @@ def _build_equations(
     kernel_half_width: int,
     stamp_half_width: int,
     order: int,
+    kernel_power: float,
 ) -> _Equations:
     """Weighted normal equations of every star, the free constant already eliminated."""
     shape = (int(planes.fixed.shape[0]), int(planes.fixed.shape[1]))
     terms = position_terms(
         positions.x.astype(np.float64), positions.y.astype(np.float64), shape=shape, order=order
     )
+    margin = stamp_half_width + kernel_half_width
+    planes = planes.padded(margin)
+    positions = StarPositions(x=positions.x + margin, y=positions.y + margin)
     cut = {"half_width": stamp_half_width}
     fixed = cut_stamps(planes.fixed, positions, **cut)
-    weight = _weights(planes, positions, stamp_half_width=stamp_half_width)
-    wide = stamp_half_width + kernel_half_width
+    weight = _weights(
+        planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
+    )
     parts = []
     for start in range(0, len(positions), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
-        moving = cut_stamps(planes.moving, part, half_width=wide)
-        bad = cut_stamps(planes.bad, part, half_width=wide)
+        moving = cut_stamps(planes.moving, part, half_width=margin)
+        bad = cut_stamps(planes.bad, part, half_width=margin)
         # a bad pixel spoils every pixel that the kernel mixes it into
         spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
         own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
@@ -236,8 +258,12 @@ def _build_equations(
     return _Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
 
 
-def _weights(planes: StampPlanes, positions: StarPositions, *, stamp_half_width: int) -> Tensor:
+def _weights(
+    planes: StampPlanes, positions: StarPositions, *, stamp_half_width: int, kernel_power: float
+) -> Tensor:
     """Inverse variance of the difference at each star's pixels.
+
+    ``kernel_power`` is the sum of the squared kernel of unit sum: what it leaves of white noise.
 
     Smoothed 3x3: a weight that follows the pixel's own photon noise would favour pixels that
     scattered low, and bias the flux ratio.
@@ -248,7 +274,8 @@ def _weights(planes: StampPlanes, positions: StarPositions, *, stamp_half_width:
     ratio = fixed.sum(dim=(1, 2)) / moving.sum(dim=(1, 2)).clamp(min=1e-30)
     scale = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_tensor(1.0)
     variance = cut_stamps(planes.fixed_variance, positions, **one)
-    variance = variance + scale**2 * cut_stamps(planes.moving_variance, positions, **one)
+    moving_variance = cut_stamps(planes.moving_variance, positions, **one)
+    variance = variance + kernel_power * scale**2 * moving_variance
     smooth = functional.avg_pool2d(variance[:, None], 3, stride=1)[:, 0]
     level = functional.avg_pool2d(fixed[:, None], 3, stride=1)[:, 0]
     return 1.0 / (smooth + (_MODEL_ERROR * level) ** 2).clamp(min=1e-30)
@@ -273,7 +300,7 @@ def _stamp_equations(
 
 
 def _penalty(half_width: int, *, device: str) -> Tensor:
-    """Quadratic form that dislikes curvature outside the core and any flux in the wings."""
+    """Quadratic form that dislikes curvature, less so in the core, and flux in the wings."""
     size = 2 * half_width + 1
     offset = np.arange(size) - half_width
     radius = np.hypot(offset[:, None], offset[None, :])
@@ -282,7 +309,7 @@ def _penalty(half_width: int, *, device: str) -> Tensor:
     laplacian = np.kron(second, identity) + np.kron(identity, second)
     # the core of a kernel may be as sharp as a shift or a delta; only its skirt must be smooth
     smoothness = (1.0 - np.exp(-0.5 * (radius / 1.5) ** 2) + 0.02).ravel()
-    size_limit = 0.1 * (radius / half_width).ravel() ** 2
+    size_limit = 0.01 + 0.1 * (radius / half_width).ravel() ** 2
     form = laplacian.T @ (smoothness[:, None] * laplacian) + np.diag(size_limit)
     return torch.from_numpy(form).to(device)
 
@@ -292,6 +319,7 @@ class _Solver:
     """Solves the summed equations of a set of stars for one model."""
 
     penalty: Tensor
+    prior: Tensor
     n_terms: int
     strength: float
 
@@ -302,13 +330,22 @@ class _Solver:
         products = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
         normal = products.T.float() @ equations.a.reshape(len(terms), -1)
         matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
+        right = torch.einsum("nj,nm->jm", terms, equations.b.double()).reshape(-1)
+        expected = self._expected(matrix, right).reshape(-1)
         scale = torch.diagonal(matrix)[:m].mean() * self.strength
+        right = right - matrix @ expected
         for term in range(j):
             block = slice(term * m, (term + 1) * m)
             # variation across the frame is expected to be smaller than the kernel itself
             matrix[block, block] += scale * (1.0 if term == 0 else 3.0) * self.penalty
-        right = torch.einsum("nj,nm->jm", terms, equations.b.double()).reshape(-1)
-        return torch.linalg.solve(matrix, right).reshape(j, m)
+        return (expected + torch.linalg.solve(matrix, right)).reshape(j, m)
+
+    def _expected(self, matrix: Tensor, right: Tensor) -> Tensor:
+        """The kernel that the PSFs imply, at the flux ratio that fits the stars best."""
+        prior = self.prior[: self.n_terms]
+        flat = prior.reshape(-1)
+        ratio = (flat @ right) / (flat @ matrix @ flat).clamp(min=1e-300)
+        return prior * ratio
 
     def chi2(self, equations: _Equations, solution: Tensor) -> Tensor:
         """Reduced chi2 of each star's cutout."""
@@ -325,8 +362,8 @@ def _reject(equations: _Equations, solver: _Solver, *, min_stars: int, sigma: fl
         chi2 = solver.chi2(equations, solver.solve(equations.select(keep)))
         middle = chi2[keep].median()
         spread = 1.4826 * (chi2[keep] - middle).abs().median()
-        # the spread of few stars is itself uncertain: never call less than 30 % an outlier
-        fresh = chi2 < middle + torch.maximum(sigma * spread, 0.3 * middle)
+        # the brightest stars show the model's own error: less than twice the median is no outlier
+        fresh = chi2 < middle + torch.maximum(sigma * spread, middle)
         if int(fresh.sum()) < min_stars or bool((fresh == keep).all()):
             break
         keep = fresh
@@ -334,7 +371,7 @@ def _reject(equations: _Equations, solver: _Solver, *, min_stars: int, sigma: fl
 
 
 def _choose_model(
-    equations: _Equations, penalty: Tensor, *, fixed_order: int | None, max_order: int
+    equations: _Equations, simple: _Solver, *, fixed_order: int | None, max_order: int
 ) -> tuple[int, float]:
     """Spatial order and strength that best predict stars left out of the fit."""
     n_stars = len(equations.b)
@@ -345,7 +382,7 @@ def _choose_model(
     best: tuple[float, int, float] | None = None
     for order in orders:
         for strength in _STRENGTHS:
-            solver = _Solver(penalty=penalty, n_terms=_n_terms(order), strength=strength)
+            solver = replace(simple, n_terms=_n_terms(order), strength=strength)
             loss = _held_out_chi2(equations, solver, folds)
             if best is None or loss < best[0]:
                 best = (loss, order, strength)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from differencing.algorithms.pair import Pair
 from differencing.algorithms.score import ModelError, NoiseTruth, robust_width
 from differencing.algorithms.subtraction import Metric, Stars, Verdict
 from differencing.algorithms.tiles import Filtered
@@ -56,25 +55,23 @@ class StarResiduals:
         return float(np.mean((size > _DIPOLE_SIGMA * self.shift_error) & (size > 0.02)))
 
 
-def measure_residuals(filtered: Filtered, pair: Pair, stars: Stars) -> StarResiduals:
+def measure_residuals(filtered: Filtered, stars: Stars) -> StarResiduals:
     """Fit flux and displacement to the difference at bright unsaturated stars.
 
     The residual of a star of flux F that was subtracted with an error e and a displacement d is
     ``F (e P + d . grad P)`` to first order, with P the PSF of the difference.
     """
-    x, y = _bright_positions(filtered, pair, stars)
-    rows = [
-        _fit_star(filtered, pair, int(column), int(row)) for column, row in zip(x, y, strict=True)
-    ]
+    x, y = _bright_positions(filtered, stars)
+    rows = [_fit_star(filtered, int(column), int(row)) for column, row in zip(x, y, strict=True)]
     table = np.array([row for row in rows if row is not None]).reshape(-1, 6)
     return StarResiduals(*table.T)
 
 
 def _bright_positions(
-    filtered: Filtered, pair: Pair, stars: Stars
+    filtered: Filtered, stars: Stars
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels of the brightest clean stars whose surroundings are good."""
-    ny, nx = pair.shape
+    ny, nx = filtered.difference.shape
     x, y = np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
     reach = _RADIUS + 1
     inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
@@ -87,14 +84,14 @@ def _bright_positions(
     clean = [
         index
         for index in bright
-        if not pair.bad[
+        if not filtered.bad[
             y[index] - reach : y[index] + reach + 1, x[index] - reach : x[index] + reach + 1
         ].any()
     ][:_MAX_STARS]
     return x[clean], y[clean]
 
 
-def _fit_star(filtered: Filtered, pair: Pair, x: int, y: int) -> tuple[float, ...] | None:
+def _fit_star(filtered: Filtered, x: int, y: int) -> tuple[float, ...] | None:
     """chi2, flux, flux error, shift x, shift y, shift error of one star."""
     box = (slice(y - _RADIUS, y + _RADIUS + 1), slice(x - _RADIUS, x + _RADIUS + 1))
     difference = filtered.difference[box].astype(np.float64)

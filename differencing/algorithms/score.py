@@ -57,10 +57,12 @@ class NoiseTruth:
     n_blank: int
 
 
-def blank_sky(filtered: Filtered, bad: BoolArray) -> BoolArray:
+def blank_sky(filtered: Filtered) -> BoolArray:
     """Good pixels on which neither image shows light."""
     sigma = np.sqrt(np.maximum(filtered.signal_variance, np.finfo(np.float32).tiny))
-    return np.asarray(~bad & (np.abs(filtered.static_signal) < _BLANK_SIGMA * sigma), dtype=bool)
+    return np.asarray(
+        ~filtered.bad & (np.abs(filtered.static_signal) < _BLANK_SIGMA * sigma), dtype=bool
+    )
 
 
 def measure_noise(filtered: Filtered, blank: BoolArray) -> NoiseTruth:
@@ -108,17 +110,13 @@ def _lag1(pull: FloatArray, blank: BoolArray, *, axis: int) -> float:
     return float(np.mean((a - a.mean()) * (b - b.mean())) / max(a.std() * b.std(), 1e-30))
 
 
-def make_score(
-    filtered: Filtered, bad: BoolArray, *, error: ModelError, noise: NoiseTruth
-) -> FloatArray:
+def make_score(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> FloatArray:
     """Matched-filter score corrected for source noise, registration and PSF-model error.
 
     Parameters
     ----------
     filtered : Filtered
         Signal and propagated variances.
-    bad : NDArray[bool], shape (ny, nx)
-        Pixels where the score is 0.
     error : ModelError
         Errors of the static sky's subtraction.
     noise : NoiseTruth
@@ -147,7 +145,7 @@ def make_score(
         slope = sum(np.square(g) for g in np.gradient(filtered.static_signal))
         variance = variance + np.float32(error.shift_pix**2) * slope
     score = _ratio(filtered.signal, np.asarray(variance, dtype=np.float32))
-    score[bad] = 0.0
+    score[filtered.bad] = 0.0
     return score
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +17,14 @@ Indices = NDArray[np.int64]
 
 #: A star fainter than this says less about the kernel than its noise costs.
 _MIN_SNR = 20.0
+#: Where there are fewer than this many, fainter ones are better than none.
+_FEW_STARS = 20
+_MIN_SNR_OF_FEW = 8.0
 _CELL_PIX = 160
 #: Smallest share of good pixels in a cutout.
-_MIN_GOOD = 0.7
+_MIN_GOOD = 0.5
+#: A star's core must be good and inside the frame.
+_CORE_PIX = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,12 @@ class StarPositions:
 
 
 def select_stars(
-    stars: Stars, bad: NDArray[np.bool_], *, half_width: int, max_stars: int
+    stars: Stars,
+    bad: NDArray[np.bool_],
+    *,
+    half_width: int,
+    max_stars: int,
+    edges: Literal["keep", "cut"] = "keep",
 ) -> StarPositions:
     """Choose the brightest usable stars of each cell of the frame.
 
@@ -47,16 +58,21 @@ def select_stars(
     bad : NDArray[bool], shape (ny, nx)
         Pixels unusable in either image.
     half_width : int
-        Half width of the cutouts, which must lie inside the frame.
+        Half width of the cutouts.
     max_stars : int
         Most stars to return.
+    edges : {"keep", "cut"}
+        Whether cutouts must keep inside the frame, or may be cut by its edge.
     """
     ny, nx = bad.shape
     x = np.rint(stars.x).astype(np.int64)
     y = np.rint(stars.y).astype(np.int64)
     snr = stars.flux / np.maximum(stars.flux_error, np.finfo(np.float64).tiny)
-    inside = (x >= half_width) & (x < nx - half_width) & (y >= half_width) & (y < ny - half_width)
+    margin = _CORE_PIX if edges == "cut" else half_width
+    inside = (x >= margin) & (x < nx - margin) & (y >= margin) & (y < ny - margin)
     candidates = np.flatnonzero(inside & (snr > _MIN_SNR))
+    if len(candidates) < _FEW_STARS:
+        candidates = np.flatnonzero(inside & (snr > _MIN_SNR_OF_FEW))
     n_cells = _cells(ny), _cells(nx)
     per_cell = max(2, math.ceil(max_stars / 2 / (n_cells[0] * n_cells[1])))
     order = candidates[np.lexsort((-stars.flux[candidates], ~stars.is_star[candidates]))]
@@ -80,8 +96,10 @@ def _is_usable(bad: NDArray[np.bool_], x: int, y: int, *, half_width: int) -> bo
     """True if the core is clean and most of the cutout is good."""
     if bad[y - 3 : y + 4, x - 3 : x + 4].any():
         return False
-    cutout = bad[y - half_width : y + half_width + 1, x - half_width : x + half_width + 1]
-    return float(cutout.mean()) <= 1.0 - _MIN_GOOD
+    rows = slice(max(0, y - half_width), y + half_width + 1)
+    columns = slice(max(0, x - half_width), x + half_width + 1)
+    n_good = int((~bad[rows, columns]).sum())
+    return n_good >= _MIN_GOOD * (2 * half_width + 1) ** 2
 
 
 def cut_stamps(plane: Tensor, positions: StarPositions, *, half_width: int) -> Tensor:

@@ -11,9 +11,11 @@ from scipy.signal import oaconvolve
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.psf import PsfField
 from differencing.algorithms import quality
 from differencing.algorithms.direction import Choice, choose_direction
+from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.fourier import to_tensor
 from differencing.algorithms.frame_background import subtract_background
 from differencing.algorithms.kernel_filters import KernelMatching, central_psf
@@ -34,7 +36,7 @@ from differencing.algorithms.subtraction import (
     Subtraction,
     SubtractionConfig,
 )
-from differencing.algorithms.tiles import Matching, filter_pair
+from differencing.algorithms.tiles import Filtered, Matching, filter_pair
 from differencing.algorithms.zogy import ZogyMatching, match_fluxes
 
 __all__ = ["Subtraction", "SubtractionConfig", "subtract"]
@@ -124,8 +126,9 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
     positions = select_stars(
         stars,
         pair.bad,
-        half_width=half_width + stamp_half_width,
+        half_width=stamp_half_width,
         max_stars=config.max_stars,
+        edges="cut",
     )
     kernel = fit_kernel(
         _stamp_planes(pair, choice.direction, config.device),
@@ -135,6 +138,13 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
         spatial_order=config.spatial_order,
         max_spatial_order=config.max_spatial_order,
         min_stars=config.min_stars,
+        expected=expected_kernel(
+            pair.science_psf,
+            pair.template_psf,
+            direction=choice.direction,
+            half_width=half_width,
+            order=_highest_order(config),
+        ),
     )
     matching = KernelMatching(
         kernel=kernel,
@@ -146,6 +156,10 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
     return _Matched(
         matching, f"kernel/{choice.direction}", choice.reason, _kernel_metrics(kernel, choice)
     )
+
+
+def _highest_order(config: SubtractionConfig) -> int:
+    return config.max_spatial_order if config.spatial_order is None else config.spatial_order
 
 
 def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
@@ -218,19 +232,19 @@ def _difference(
     """Filter, measure the noise and the residuals, and judge."""
     with torch.no_grad():
         filtered = filter_pair(pair, matched.matching, device=config.device, threads=config.threads)
-    blank = blank_sky(filtered, pair.bad)
-    filtered, level = subtract_background(filtered, pair.bad, blank, order=config.background_order)
+    blank = blank_sky(filtered)
+    filtered, level = subtract_background(filtered, blank, order=config.background_order)
     noise = measure_noise(filtered, blank)
-    residuals = quality.measure_residuals(filtered, pair, stars)
+    residuals = quality.measure_residuals(filtered, stars)
     error = quality.estimate_model_error(residuals)
-    score = make_score(filtered, pair.bad, error=error, noise=noise)
+    score = make_score(filtered, error=error, noise=noise)
     metrics: dict[str, Metric] = {
         **matched.metrics,
         **quality.residual_metrics(residuals, error),
         **quality.noise_metrics(noise),
         "pull_width": robust_width(score[blank]) if noise.n_blank else None,
         "background_level": level,
-        "coverage": pair.coverage,
+        "coverage": 1.0 - float(filtered.bad.mean()),
         "difference_fwhm_pix": filtered.psf.fwhm_pix,
     }
     verdict, reasons = quality.judge(metrics)
@@ -238,7 +252,7 @@ def _difference(
         difference=filtered.difference,
         variance=scaled_variance(filtered, error=error, noise=noise),
         score=score,
-        mask=pair.mask,
+        mask=_final_mask(pair, filtered),
         psf=filtered.psf,
         method=matched.method,
         method_reason=matched.reason,
@@ -246,3 +260,11 @@ def _difference(
         quality=verdict,
         quality_reasons=reasons,
     )
+
+
+def _final_mask(pair: Pair, filtered: Filtered) -> MaskArray:
+    """Both masks, with the pixels that the filters gave up marked as interpolated."""
+    spoilt = filtered.bad & ~pair.bad
+    mask = pair.mask.copy()
+    mask[spoilt] |= np.uint16(MaskPlane.INTERPOLATED)
+    return mask

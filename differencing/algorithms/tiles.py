@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float32]
 
 _BATCH_PIXELS = 4 * 512 * 512
 _BLANK_SAMPLE = 7
+#: Most variance that a pixel may owe to interpolation, relative to its noise.
+_MAX_INTERPOLATED = 0.2
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,8 @@ class Filtered:
         Its variance, both images' source noise included.
     static_signal : NDArray[float32]
         The same filter on the matched template: what was subtracted there.
+    bad : NDArray[bool]
+        Pixels without a difference, those spoilt by interpolated neighbours included.
     psf : PsfField
         PSF of the difference.
     """
@@ -170,6 +174,7 @@ class Filtered:
     signal: FloatArray
     signal_variance: FloatArray
     static_signal: FloatArray
+    bad: NDArray[np.bool_]
     psf: PsfField
 
 
@@ -188,7 +193,7 @@ def filter_pair(pair: Pair, matching: Matching, *, device: str, threads: int) ->
         Threads of the transforms on the CPU.
     """
     tiling = plan_tiles(pair.shape, margin=matching.reach, largest=matching.largest_tile)
-    planes = [np.zeros(pair.shape, dtype=np.float32) for _ in range(5)]
+    planes = [np.zeros(pair.shape, dtype=np.float32) for _ in range(6)]
     psfs: list[FloatArray] = []
     size = _psf_size(pair)
     for corners in tiling.batches():
@@ -198,9 +203,9 @@ def filter_pair(pair: Pair, matching: Matching, *, device: str, threads: int) ->
         psfs.append(work.psf_images(size))
     x, y = tiling.centres(tiling.corners)
     psf = fit_psf_field(np.concatenate(psfs), x, y, shape=pair.shape)
-    for plane in planes[:1]:
-        plane[pair.bad] = 0.0
-    return Filtered(*planes, psf=psf)
+    bad = pair.bad | (planes[5] < 0.5)
+    planes[0][bad] = 0.0
+    return Filtered(*planes[:5], bad=bad, psf=psf)
 
 
 def _psf_size(pair: Pair) -> int:
@@ -229,6 +234,7 @@ class _TileWork:
             self._tiles(pair.science_variance, device),
             self._tiles(pair.template_variance, device),
         )
+        self._bad = 1.0 - self._good
         noise = (_blank(self._variances[0], self._good), _blank(self._variances[1], self._good))
         self._terms_order = matching.terms_order
         self._filters = matching.filters(
@@ -238,9 +244,10 @@ class _TileWork:
     def _tiles(self, plane: NDArray[np.generic], device: str) -> Tensor:
         return torch.from_numpy(self._tiling.gather(plane, self._corners)).to(device)
 
-    def run(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Difference, its variance, signal, its variance and the static signal."""
+    def run(self) -> tuple[Tensor, ...]:
+        """Difference, its variance, signal, its variance, static signal and good pixels."""
         f, threads = self._filters, self._threads
+        self._spread_bad_pixels()
         static = self._filtered_image(self._template, f.template)
         raw = self._filtered_image(self._science, f.science) - static
         if f.scale is not None:
@@ -252,7 +259,31 @@ class _TileWork:
         signal = inverse(spectrum * matched, threads=threads)
         static_signal = inverse(forward(static, threads=threads) * matched, threads=threads)
         variance, signal_variance = self._variance_maps(matched)
-        return difference, variance, signal, signal_variance, static_signal
+        return difference, variance, signal, signal_variance, static_signal, self._good
+
+    def _spread_bad_pixels(self) -> None:
+        """Give up pixels into which the filters mix too much of an interpolated pixel's error."""
+        if not bool(self._bad.any()):
+            return
+        noise = self._raw_variance(self._good)
+        interpolated = self._raw_variance(self._bad)
+        self._good = self._good * (interpolated < _MAX_INTERPOLATED * noise)
+
+    def _raw_variance(self, share: Tensor) -> Tensor:
+        """Variance of the unwhitened difference from the pixels selected by ``share``."""
+        total: Tensor | None = None
+        for image, terms in zip(
+            self._variances, (self._filters.science, self._filters.template), strict=True
+        ):
+            part = (image * share).contiguous()
+            response = self._central_filter(terms)
+            if response is not None:
+                squared = inverse(response[:1].clone(), threads=self._threads).square()
+                spectrum = forward(part, threads=self._threads)
+                spectrum = spectrum * forward(squared.contiguous(), threads=self._threads)
+                part = inverse(spectrum, threads=self._threads).clamp(min=0.0)
+            total = part if total is None else total + part
+        return torch.zeros_like(share) if total is None else total
 
     def _filtered_image(self, tiles: Tensor, terms: Tensor | None) -> Tensor:
         """One image through its polynomial filter: sum over terms of filter * (term x image)."""
