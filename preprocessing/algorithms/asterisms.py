@@ -204,7 +204,8 @@ def _best_of(
     index = np.sort(np.where(np.isfinite(distance), index, -1).reshape(mapped.shape), axis=1)
     # a shrinking map piles many stars onto one: count targets once
     counts = ((np.diff(index, axis=1) > 0) & (index[:, 1:] >= 0)).sum(axis=1) + (index[:, 0] >= 0)
-    return np.asarray(hypotheses[int(np.argmax(counts))], dtype=np.complex128)
+    best: Complex = np.array(hypotheses[int(np.argmax(counts))], dtype=np.complex128)
+    return best
 
 
 def _refine(

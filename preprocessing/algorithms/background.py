@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
@@ -45,6 +45,14 @@ class Background:
     noise: float
     median: float
     sources: BoolArray
+
+    def without_confusion(self, share: float) -> Background:
+        """The same sky with the share of its variance that is unresolved starlight taken out."""
+        if share == 0.0:
+            return self
+        factor = float(np.sqrt(1.0 - share))
+        noise_map = self.noise_map * np.float32(factor)
+        return replace(self, noise_map=noise_map, noise=self.noise * factor)
 
 
 def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Background:

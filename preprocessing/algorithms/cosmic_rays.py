@@ -92,7 +92,18 @@ def mask_cosmic_rays(
         work.ravel()[new] = _good_neighbour_mean(work, usable & ~hits, at=new)
         candidates = _neighbours_of(new, data.shape, among=usable & ~hits & (work > 3.0 * noise))
         sigma = min(sigma, 4.0)
-    return hits
+    return _add_tails(hits, data, noise=noise, usable=usable)
+
+
+def _add_tails(
+    hits: BoolArray, data: FloatArray, *, noise: FloatArray, usable: BoolArray
+) -> BoolArray:
+    """Hits plus their bright neighbours: the charge a track leaves in pixels it only grazes."""
+    at = _inside(np.flatnonzero(hits), data.shape)
+    tails = _neighbours_of(at, data.shape, among=usable & (data > 3.0 * noise))
+    grown = hits.copy()
+    grown.ravel()[tails] = True
+    return grown
 
 
 def _inside(flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:

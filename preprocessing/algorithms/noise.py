@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import BoolArray
 from preprocessing.algorithms.background import Background
+from preprocessing.algorithms.moffat import Moffat
 
 FloatArray = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 # a sky this many sigma above zero is a real photon count and not a subtracted residual
 _MIN_SKY_SIGNIFICANCE = 3.0
+# below this share, errors of the background and of the PSF look like unresolved stars
+_LEAST_CONFUSION = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,74 @@ def estimate_gain(image: Image, background: Background) -> GainEstimate:
     read_noise = image.read_noise or 0.0
     root = np.sqrt(level**2 + 4.0 * variance * read_noise**2)
     return GainEstimate(float((level + root) / (2.0 * variance)), "photon_transfer")
+
+
+def measure_confusion(
+    data: FloatArray, background: Background, *, bad: BoolArray, psf: Moffat
+) -> float:
+    """Share of the sky variance that is unresolved starlight and not noise.
+
+    Parameters
+    ----------
+    data : NDArray[float32], shape (ny, nx)
+        Background-subtracted pixels.
+    background : Background
+        Its sky noise and source pixels.
+    bad : NDArray[bool], shape (ny, nx)
+        Unusable pixels.
+    psf : Moffat
+        The PSF.
+
+    Returns
+    -------
+    float
+        Between 0 and 0.95; 0 where the sky is plain noise.
+
+    Notes
+    -----
+    Unresolved stars have the autocorrelation of the PSF, noise has none beyond two pixels even
+    after resampling. The PSF's autocorrelation is fitted to the sky's at lags of 3 pixels and
+    more, over a plateau that the background leaves, and read off at lag 0. Starlight stays the
+    same from night to night: counted as noise, it would hide transients in crowded fields.
+
+    References
+    ----------
+    .. [1] Scheuer 1957, Math. Proc. Camb. Phil. Soc. 53, 764 (confusion, P(D)).
+    """
+    furthest = max(8, int(np.ceil(3.0 * psf.fwhm)))
+    sky = ~bad & ~background.sources
+    pulls = np.where(sky, np.clip(data / background.noise_map, -4.0, 4.0), 0.0).astype(np.float32)
+    measured = autocorrelation(pulls, sky, furthest=furthest)
+    expected = _psf_autocorrelation(psf, furthest=furthest)
+    lags = np.arange(furthest + 1)
+    used = lags >= 3
+    design = np.column_stack([expected[used], np.ones(int(used.sum()))])
+    amplitude = float(np.linalg.lstsq(design, measured[used], rcond=None)[0][0])
+    share = amplitude / float(measured[0])
+    return float(np.clip(share, 0.0, 0.95)) if share > _LEAST_CONFUSION else 0.0
+
+
+def autocorrelation(values: FloatArray, used: BoolArray, *, furthest: int) -> Float64:
+    """Mean product of pixels a lag apart along x and y, for lags 0 to ``furthest`` [pix]."""
+    result = np.zeros(furthest + 1)
+    for lag in range(furthest + 1):
+        ahead, behind = slice(lag, None), slice(None, values.shape[1] - lag)
+        above, below = slice(lag, None), slice(None, values.shape[0] - lag)
+        total = np.vdot(values[:, ahead], values[:, behind])
+        total += np.vdot(values[above], values[below])
+        count = np.count_nonzero(used[:, ahead] & used[:, behind])
+        count += np.count_nonzero(used[above] & used[below])
+        result[lag] = float(total) / max(count, 1)
+    return result
+
+
+def _psf_autocorrelation(psf: Moffat, *, furthest: int) -> Float64:
+    """Autocorrelation of a PSF along the axes, 1 at lag 0."""
+    image = psf.cutouts(np.zeros(1), np.zeros(1), half=2 * furthest)[0]
+    power = np.abs(np.fft.fft2(image, s=(8 * furthest, 8 * furthest))) ** 2
+    both = np.fft.ifft2(power).real
+    profile: Float64 = 0.5 * (both[0, : furthest + 1] + both[: furthest + 1, 0])
+    return np.asarray(profile / np.max(profile), dtype=np.float64)
 
 
 def build_variance(

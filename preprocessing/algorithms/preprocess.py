@@ -15,7 +15,12 @@ from preprocessing.algorithms.background import Background, fit_background
 from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
 from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
 from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
-from preprocessing.algorithms.noise import GainEstimate, build_variance, estimate_gain
+from preprocessing.algorithms.noise import (
+    GainEstimate,
+    build_variance,
+    estimate_gain,
+    measure_confusion,
+)
 from preprocessing.algorithms.psf_fit import estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
@@ -129,10 +134,16 @@ def preprocess_image(
     frame = _subtract(frame, background)
     sky = given_variance if given_variance is not None else background.noise_map**2
     frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
+    confusion = 0.0
     if given_variance is None:
+        bad = is_bad(frame.mask)
+        confusion = measure_confusion(frame.data, background, bad=bad, psf=core)
+        background = background.without_confusion(confusion)
         variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
         frame = frame.with_(variance=variance)
-    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=settings.detection_sigma)
+    # in a crowded field unresolved stars, not noise, limit what is a source
+    threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
+    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
     psf = given_psf or fit_psf(frame, stars, order=settings.psf_order, fwhm_guess_pix=core.fwhm)
     frame = frame.with_(psf=psf)
     stars = fit_star_fluxes(frame, stars)
@@ -141,6 +152,7 @@ def preprocess_image(
     metrics = _metrics(frame, stars, background, zero_point=zero_point)
     metrics |= {
         "n_cosmic_rays": n_cosmic_rays,
+        "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
         "gain_used": gain.gain,
         "gain_source": "given_variance" if given_variance is not None else gain.source,
     }

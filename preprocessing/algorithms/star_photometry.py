@@ -1,24 +1,44 @@
-"""Positions and total fluxes of the sources of a frame, by its own PSF."""
+"""Positions and total fluxes of the sources of a frame, by its own PSF, neighbours removed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import is_bad
-from preprocessing.algorithms.star_cutouts import cut, fit_flux_and_centre, shift_cutouts
+from astrid_site.imaging.masks import BoolArray, is_bad
+from astrid_site.imaging.psf import PsfField
+from preprocessing.algorithms.star_cutouts import (
+    Cutouts,
+    StarFit,
+    cut,
+    fit_flux_and_centre,
+    shift_cutouts,
+)
 from preprocessing.algorithms.stars import StarList
 
 Float64 = NDArray[np.float64]
 
 _BATCH = 500
+_ROUNDS = 4
+_MIN_SNR = 10.0
 
 
-def fit_star_fluxes(image: Image, stars: StarList, *, max_stars: int = 3000) -> StarList:
-    """Replace aperture fluxes and centroids of the clean stars by those of PSF fits.
+@dataclass(frozen=True)
+class _Fits:
+    """Positions [pix], fluxes, flux errors and reduced chi-squared of the fitted sources."""
+
+    x: Float64
+    y: Float64
+    flux: Float64
+    flux_error: Float64
+    reduced_chi2: Float64
+
+
+def fit_star_fluxes(image: Image, stars: StarList, *, max_stars: int = 1000) -> StarList:
+    """Replace aperture fluxes and centroids of stars by those of PSF fits.
 
     Parameters
     ----------
@@ -27,8 +47,9 @@ def fit_star_fluxes(image: Image, stars: StarList, *, max_stars: int = 3000) -> 
     stars : StarList
         Its sources, brightest first.
     max_stars : int
-        Clean stars fitted; the fluxes of all other sources are scaled by the median ratio of
-        PSF to aperture flux, so that one list holds one kind of flux.
+        Sources fitted: the clean stars, and where there are fewer, other unsaturated sources by
+        brightness. All other fluxes are scaled by the median ratio of PSF to aperture flux, so
+        that one list holds one kind of flux.
 
     Returns
     -------
@@ -39,52 +60,120 @@ def fit_star_fluxes(image: Image, stars: StarList, *, max_stars: int = 3000) -> 
     ------
     ValueError
         If the image lacks variance or PSF.
+
+    Notes
+    -----
+    All fitted sources are rendered into one model frame; each is refitted on the residual plus
+    its own model until the fluxes settle, as crowded-field photometry does.
+
+    References
+    ----------
+    .. [1] Stetson 1987, PASP 99, 191 (DAOPHOT, iterative subtraction of neighbours).
     """
     if image.variance is None or image.psf is None:
         msg = "image: PSF photometry needs the variance and the PSF"
         raise ValueError(msg)
-    fitted = np.flatnonzero(stars.is_star)[:max_stars]
+    fitted = _choose(image, stars, max_stars=max_stars)
     if fitted.size == 0:
         return stars
-    x, y = stars.x.copy(), stars.y.copy()
-    flux, error = stars.flux.copy(), stars.flux_error.copy()
-    for first in range(0, fitted.size, _BATCH):
-        index = fitted[first : first + _BATCH]
-        x[index], y[index], flux[index], error[index] = _fit_batch(
-            image, stars.x[index], stars.y[index]
-        )
-    ratio = flux[fitted] / stars.flux[fitted]
-    good = np.isfinite(ratio) & (ratio > 0)
-    if good.any():
-        others = np.ones(len(stars), dtype=np.bool_)
-        others[fitted] = False
-        scale = float(np.median(ratio[good]))
-        flux[others] *= scale
-        error[others] *= scale
-    failed = fitted[~(np.isfinite(ratio) & (ratio > 0.5) & (ratio < 2.0))]
+    fits = _fit_together(image, image.psf, stars.select(fitted))
+    return _merge(stars, fitted, fits)
+
+
+def _choose(image: Image, stars: StarList, *, max_stars: int) -> NDArray[np.intp]:
+    """Indices of the sources to fit, rising: clean stars first, then others by brightness."""
+    column = np.clip(np.rint(stars.x).astype(int), 0, image.shape[1] - 1)
+    row = np.clip(np.rint(stars.y).astype(int), 0, image.shape[0] - 1)
+    usable = (stars.snr > _MIN_SNR) & (stars.flux > 0) & ~is_bad(image.mask)[row, column]
+    clean = np.flatnonzero(usable & stars.is_star)[:max_stars]
+    others = np.flatnonzero(usable & ~stars.is_star)[: max_stars - clean.size]
+    return np.sort(np.concatenate([clean, others]))
+
+
+def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
+    """Fit all sources, each on the data less the models of all the others."""
+    bad = is_bad(image.mask)
+    fits = _Fits(stars.x, stars.y, stars.flux, stars.flux_error, np.ones(len(stars)))
+    for _ in range(_ROUNDS):
+        residual = np.where(bad, np.float32(0), image.data - _render(psf, fits, image.shape))
+        parts = [
+            _refit(image, psf, fits, residual=residual, bad=bad, part=slice(i, i + _BATCH))
+            for i in range(0, len(stars), _BATCH)
+        ]
+        columns = zip(*parts, strict=True)
+        fits = _Fits(*(np.concatenate(column) for column in columns))
+    astray = np.hypot(fits.x - stars.x, fits.y - stars.y) > 1.0
+    return replace(fits, x=np.where(astray, stars.x, fits.x), y=np.where(astray, stars.y, fits.y))
+
+
+def _shifted_psfs(psf: PsfField, x: Float64, y: Float64) -> Float64:
+    """PSF images at sub-pixel positions, each around its nearest pixel."""
+    half = psf.size // 2
+    used = _used_half(psf)
+    inner = slice(half - used, half + used + 1)
+    images = psf.at(x, y)[:, inner, inner].astype(np.float64)
+    return shift_cutouts(images, x - np.rint(x), y - np.rint(y))
+
+
+def _used_half(psf: PsfField) -> int:
+    """Half width of the PSF images used [pix]; given PSFs may be far larger than needed."""
+    return int(min(psf.size // 2, max(8, round(6.0 * psf.fwhm_pix))))
+
+
+def _render(psf: PsfField, fits: _Fits, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A frame that shows all fitted sources."""
+    ny, nx = shape
+    half = _used_half(psf)
+    axis = np.arange(-half, half + 1)
+    frame = np.zeros((ny + 2 * half, nx + 2 * half), dtype=np.float32)
+    for i in range(0, fits.x.size, _BATCH):
+        part = slice(i, i + _BATCH)
+        x, y = fits.x[part], fits.y[part]
+        images = _shifted_psfs(psf, x, y) * fits.flux[part, None, None]
+        rows = np.clip(np.rint(y).astype(int), 0, ny - 1)[:, None, None] + half
+        columns = np.clip(np.rint(x).astype(int), 0, nx - 1)[:, None, None] + half
+        np.add.at(frame, (rows + axis[:, None], columns + axis), images.astype(np.float32))
+    return frame[half : half + ny, half : half + nx]
+
+
+def _refit(
+    image: Image,
+    psf: PsfField,
+    fits: _Fits,
+    *,
+    residual: NDArray[np.float32],
+    bad: BoolArray,
+    part: slice,
+) -> tuple[Float64, Float64, Float64, Float64, Float64]:
+    """New positions, fluxes, errors and chi-squared of one batch."""
+    x, y, flux = fits.x[part], fits.y[part], fits.flux[part]
+    half = _used_half(psf)
+    # the core decides the centre; far wings only bring in what is left of neighbours
+    reach = int(min(half, max(3, round(1.5 * psf.fwhm_pix))))
+    inner = slice(half - reach, half + reach + 1)
+    variance = np.asarray(image.variance, dtype=np.float32)
+    cutouts = cut(residual, variance, bad=bad, x=x, y=y, half=reach)
+    model = _shifted_psfs(psf, x, y)[:, inner, inner]
+    own = np.where(cutouts.weight > 0, cutouts.data + model * flux[:, None, None], 0.0)
+    whole = Cutouts(own, cutouts.weight, cutouts.column, cutouts.row)
+    fit: StarFit = fit_flux_and_centre(whole, model, model_error=0.01)
+    return x + fit.step_x, y + fit.step_y, fit.flux, fit.flux_error, fit.reduced_chi2
+
+
+def _merge(stars: StarList, fitted: NDArray[np.intp], fits: _Fits) -> StarList:
+    """The list with the fits entered where they are credible, other fluxes on the same scale."""
+    ratio = fits.flux / stars.flux[fitted]
+    credible = np.isfinite(ratio) & (ratio > 0.5) & (ratio < 2.0) & np.isfinite(fits.flux_error)
     is_star = stars.is_star.copy()
     # PSF and aperture disagree by a factor of two only where the source is no clean star
-    is_star[failed] = False
+    is_star[fitted[~credible]] = False
+    reliable = credible & stars.is_star[fitted]
+    if not credible.any():
+        return replace(stars, is_star=is_star)
+    scale = float(np.median(ratio[reliable if reliable.any() else credible]))
+    x, y = stars.x.copy(), stars.y.copy()
+    flux, error = stars.flux * scale, stars.flux_error * scale
+    index = fitted[credible]
+    x[index], y[index] = fits.x[credible], fits.y[credible]
+    flux[index], error[index] = fits.flux[credible], fits.flux_error[credible]
     return replace(stars, x=x, y=y, flux=flux, flux_error=error, is_star=is_star)
-
-
-def _fit_batch(image: Image, x: Float64, y: Float64) -> tuple[Float64, Float64, Float64, Float64]:
-    """Positions, fluxes and flux errors of PSF fits started at (x, y)."""
-    if image.variance is None or image.psf is None:
-        msg = "image: PSF photometry needs the variance and the PSF"
-        raise ValueError(msg)
-    images = image.psf.at(x, y).astype(np.float64)
-    half = images.shape[-1] // 2
-    fwhm = image.psf.fwhm_pix
-    # the core decides the centre; far wings only bring in neighbours
-    reach = int(min(half, max(3, round(1.5 * fwhm))))
-    inner = slice(half - reach, half + reach + 1)
-    cutouts = cut(image.data, image.variance, bad=is_bad(image.mask), x=x, y=y, half=reach)
-    dx, dy = x - cutouts.column, y - cutouts.row
-    for _ in range(3):
-        model = shift_cutouts(images, dx, dy)[:, inner, inner]
-        fit = fit_flux_and_centre(cutouts, model, model_error=0.01)
-        dx, dy = dx + fit.step_x, dy + fit.step_y
-    astray = np.hypot(cutouts.column + dx - x, cutouts.row + dy - y) > 1.0
-    dx, dy = np.where(astray, x - cutouts.column, dx), np.where(astray, y - cutouts.row, dy)
-    return cutouts.column + dx, cutouts.row + dy, fit.flux, fit.flux_error
