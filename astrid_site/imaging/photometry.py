@@ -209,7 +209,7 @@ def fit_stamp_fluxes(
         flux=flux,
         flux_error=error * noise_scale,
         flags=_core_flags(stamps.mask),
-        chi2=_core_chi2(stamps, flux) / noise_scale**2,
+        chi2=_core_chi2(stamps, flux),
         mask_fraction=lost,
     )
 
@@ -297,7 +297,7 @@ def measure_noise_scale(
     psf: PsfField,
     *,
     mask: MaskArray,
-    n_side: int = 24,
+    n_side: int = 48,
     min_positions: int = 60,
 ) -> float:
     """Scatter of forced fluxes on blank sky in units of their formal error.
@@ -330,7 +330,7 @@ def measure_noise_scale(
     )
     stamps = cut_psf_stamps(data, variance, psf, mask=mask, x=grid_x.ravel(), y=grid_y.ravel())
     fit = fit_stamp_fluxes(stamps)
-    pulls = (fit.flux / fit.flux_error)[np.isfinite(fit.flux) & (fit.mask_fraction == 0)]
+    pulls = (fit.flux / fit.flux_error)[np.isfinite(fit.flux) & (fit.mask_fraction < 0.01)]
     if len(pulls) < min_positions:
         return 1.0
     low, high = np.percentile(pulls, [15.865, 84.135])

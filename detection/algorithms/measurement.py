@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.photometry import (
     ForcedFluxes,
     PsfStamps,
@@ -18,6 +18,7 @@ from astrid_site.imaging.photometry import (
     measure_noise_scale,
 )
 from detection.algorithms.candidates import Candidates, DifferenceProducts
+from detection.algorithms.features import BatchFluxes, describe_features, finite_or_none
 from detection.algorithms.shape import Shapes, fit_dipoles, measure_shapes
 from detection.algorithms.surroundings import (
     StarPositions,
@@ -47,7 +48,7 @@ class Measurement:
     score : float
         Signed matched-filter significance [sigma].
     sign : int
-        +1 or -1.
+        +1 brightening, -1 fading.
     snr : float
         |flux| / flux_error.
     fwhm_pix, elongation : float or None
@@ -73,7 +74,7 @@ class Measurement:
     science_ratio : float or None
         |flux| over the PSF flux of the science image there; None where that is not 3 sigma.
     features : dict
-        What the feature model sees; None where not measurable.
+        Inputs of the feature model; None where not measurable.
     """
 
     x: float
@@ -100,18 +101,26 @@ class Measurement:
 
 @dataclass(frozen=True)
 class CutConfig:
-    """Limits of the cuts; a candidate is kept if it passes all of them."""
+    """Limits of the cuts; a candidate is kept if it passes all of them.
+
+    Noise widens the spread of elongation and sharpness in proportion to 1 / snr, an imperfect PSF
+    that of chi2 in proportion to snr^2; their limits follow.
+    """
 
     min_score: float = 5.0
     min_snr: float = 3.5
     max_mask_fraction: float = 0.3
     max_fwhm_ratio: float = 3.0
     min_fwhm_ratio: float = 0.4
-    max_elongation: float = 3.0
-    max_sharpness: float = 2.5
+    #: elongation <= max_elongation + elongation_noise / snr
+    max_elongation: float = 2.0
+    elongation_noise: float = 8.0
+    #: sharpness <= max_sharpness + sharpness_noise / snr
+    max_sharpness: float = 1.5
+    sharpness_noise: float = 6.0
     max_dipole_ratio: float = 0.5
     max_negative_fraction: float = 0.4
-    #: Residual allowed beyond noise: chi2 <= max_psf_chi2 + (psf_tolerance * snr)^2.
+    #: psf_chi2 <= max_psf_chi2 + (psf_tolerance * snr)^2
     max_psf_chi2: float = 3.0
     psf_tolerance: float = 0.06
     #: Distance to saturated pixels in units of the PSF's FWHM.
@@ -141,15 +150,6 @@ class Cut:
     limit: float
     margin: float | None
     kept: bool
-
-
-@dataclass(frozen=True)
-class _Fluxes:
-    """PSF fluxes of one batch on difference, science and template."""
-
-    difference: ForcedFluxes
-    science: ForcedFluxes
-    template: ForcedFluxes
 
 
 def measure(
@@ -184,12 +184,14 @@ def measure(
     ValueError
         If the images are not on the grid of the difference.
     """
-    shapes = {subtraction.difference.shape, template.shape, science.shape}
-    if len(shapes) != 1:
-        msg = f"template, science: not on the grid of the difference: {sorted(shapes)}"
+    if not subtraction.difference.shape == template.shape == science.shape:
+        msg = f"template, science: not on the grid of the difference: {template.shape}"
         raise ValueError(msg)
     noise_scale = measure_noise_scale(
-        subtraction.difference, subtraction.variance, subtraction.psf, mask=subtraction.mask
+        subtraction.difference,
+        subtraction.variance,
+        subtraction.psf,
+        mask=_mask_candidates(subtraction, candidates),
     )
     trees = (bright_star_tree(stars), saturated_tree(science.mask, template.mask))
     measurements: list[Measurement] = []
@@ -200,6 +202,16 @@ def measure(
             subtraction, template, science, batch=batch, trees=trees, noise_scale=noise_scale
         )
     return measurements
+
+
+def _mask_candidates(subtraction: DifferenceProducts, candidates: Candidates) -> MaskArray:
+    """The mask with every candidate's surroundings added: what is left is blank sky."""
+    mask = subtraction.mask.copy()
+    reach = round(2.0 * subtraction.psf.fwhm_pix)
+    for x, y in zip(np.rint(candidates.x), np.rint(candidates.y), strict=True):
+        rows = slice(max(int(y) - reach, 0), int(y) + reach + 1)
+        mask[rows, max(int(x) - reach, 0) : int(x) + reach + 1] |= np.uint16(MaskPlane.USER)
+    return mask
 
 
 def _measure_batch(
@@ -215,7 +227,7 @@ def _measure_batch(
     stamps = _stamps(subtraction, subtraction.difference, batch)
     sign = batch.sign[:, None, None].astype(np.float32)
     signal = np.asarray(stamps.data * sign, dtype=np.float32)
-    fluxes = _Fluxes(
+    fluxes = BatchFluxes(
         # a candidate sits on a good pixel, so some flux is always measurable; the mask cut judges
         difference=fit_stamp_fluxes(stamps, noise_scale=noise_scale, max_lost_weight=1.0),
         science=fit_stamp_fluxes(_stamps(subtraction, science.data, batch), max_lost_weight=1.0),
@@ -256,7 +268,7 @@ def _stamps(subtraction: DifferenceProducts, data: FloatArray, batch: Candidates
 def _assemble(
     i: int,
     batch: Candidates,
-    fluxes: _Fluxes,
+    fluxes: BatchFluxes,
     *,
     shapes: Shapes,
     dipole: Values,
@@ -265,7 +277,7 @@ def _assemble(
 ) -> Measurement:
     """The i-th measurement of a batch."""
     flux, error = float(fluxes.difference.flux[i]), float(fluxes.difference.flux_error[i])
-    width = _finite(shapes.fwhm_ratio[i])
+    width = finite_or_none(shapes.fwhm_ratio[i])
     return Measurement(
         x=float(batch.x[i]),
         y=float(batch.y[i]),
@@ -275,67 +287,21 @@ def _assemble(
         sign=int(batch.sign[i]),
         snr=abs(flux) / error,
         fwhm_pix=None if width is None else width * fwhm,
-        elongation=_finite(shapes.elongation[i]),
+        elongation=finite_or_none(shapes.elongation[i]),
         psf_fwhm_pix=fwhm,
         psf_chi2=float(fluxes.difference.chi2[i]),
         dipole_ratio=float(dipole[i]),
         mask_fraction=float(fluxes.difference.mask_fraction[i]),
         mask_flags=int(fluxes.difference.flags[i]),
-        sharpness=_finite(shapes.sharpness[i]),
+        sharpness=finite_or_none(shapes.sharpness[i]),
         negative_fraction=float(shapes.negative_fraction[i]),
-        nearest_star_pix=_finite(min(around.star_pix[i], around.saturated_pix[i])),
-        nearest_saturated_pix=_finite(around.saturated_pix[i]),
+        nearest_star_pix=finite_or_none(min(around.star_pix[i], around.saturated_pix[i])),
+        nearest_saturated_pix=finite_or_none(around.saturated_pix[i]),
         science_ratio=_science_ratio(flux, fluxes.science, i),
-        features=_features(
+        features=describe_features(
             i, batch, fluxes, shapes=shapes, dipole=dipole, around=around, fwhm=fwhm
         ),
     )
-
-
-def _features(
-    i: int,
-    batch: Candidates,
-    fluxes: _Fluxes,
-    *,
-    shapes: Shapes,
-    dipole: Values,
-    around: Surroundings,
-    fwhm: float,
-) -> dict[str, float | None]:
-    """Features of the i-th candidate on scales fit for a linear model; None if not measurable."""
-    fit = fluxes.difference
-    snr = float(fit.flux[i] * batch.sign[i] / fit.flux_error[i])
-    error = float(fit.flux_error[i])
-    flux = abs(float(fit.flux[i]))
-    values = {
-        "log_score": _log10(abs(float(batch.score[i]))),
-        "score_over_snr": _log10(abs(float(batch.score[i])) / max(snr, 0.1)),
-        "log_psf_chi2": _log10(max(float(fit.chi2[i]), 0.01)),
-        "log_fwhm_ratio": _log10(float(shapes.fwhm_ratio[i])),
-        "log_elongation": _log10(float(shapes.elongation[i])),
-        "log_sharpness": _log10(float(shapes.sharpness[i])),
-        "negative_fraction": float(shapes.negative_fraction[i]),
-        "dipole_ratio": float(dipole[i]),
-        "mask_fraction": float(fit.mask_fraction[i]),
-        "ring_level": float(around.ring_level[i]),
-        "log_ring_scatter": _log10(max(float(around.ring_scatter[i]), 0.01)),
-        "log_line_pull": _log10(1.0 + float(around.line_pull[i])),
-        "star_proximity": math.exp(-float(around.star_pix[i]) / (5.0 * fwhm)),
-        "saturation_proximity": math.exp(-float(around.saturated_pix[i]) / (8.0 * fwhm)),
-        "log_flux_over_science": _log10(flux / math.hypot(float(fluxes.science.flux[i]), error)),
-        "log_flux_over_template": _log10(flux / math.hypot(float(fluxes.template.flux[i]), error)),
-    }
-    return {name: _finite(value) for name, value in values.items()}
-
-
-def _log10(value: float) -> float:
-    """Decimal logarithm, NaN for what has none."""
-    return math.log10(value) if value > 0 else math.nan
-
-
-def _finite(value: float) -> float | None:
-    """The value as a float, or None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
 
 
 def _science_ratio(flux: float, science: ForcedFluxes, i: int) -> float | None:
@@ -372,8 +338,8 @@ def apply_cuts(measurement: Measurement, config: CutConfig) -> tuple[Cut, ...]:
         _at_most("psf_chi2", m.psf_chi2, c.max_psf_chi2 + (c.psf_tolerance * m.snr) ** 2),
         _at_least("fwhm_ratio_low", width, c.min_fwhm_ratio),
         _at_most("fwhm_ratio_high", width, c.max_fwhm_ratio),
-        _at_most("elongation", m.elongation, c.max_elongation),
-        _at_most("sharpness", m.sharpness, c.max_sharpness),
+        _at_most("elongation", m.elongation, c.max_elongation + c.elongation_noise / m.snr),
+        _at_most("sharpness", m.sharpness, c.max_sharpness + c.sharpness_noise / m.snr),
         _at_most("dipole_ratio", m.dipole_ratio, c.max_dipole_ratio),
         _at_most("negative_fraction", m.negative_fraction, c.max_negative_fraction),
         _at_least("saturated_distance_fwhm", saturated, c.min_saturated_fwhm),

@@ -74,7 +74,7 @@ def test_single_pixel_hits_are_sharp_and_cut() -> None:
         extra[round(y), round(x)] = 400.0
     measured = measure_sky(make_sky([], shape=SHAPE, extra=extra))
     assert len(measured) == 30
-    assert min(m.sharpness for m in measured) > 2.5
+    assert min(m.sharpness for m in measured) > 2.2
     assert all("sharpness" in failed(m) for m in measured)
 
 
