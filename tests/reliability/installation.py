@@ -1,0 +1,141 @@
+"""A whole AstrID of real processes whose parts a test may kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Installation:
+    """Workers and a sweeper over one database and one broker, in a folder of their own."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.database_url = environment.get("DATABASE_URL", f"sqlite:///{folder}/astrid.sqlite3")
+        self.environment = {
+            **os.environ,
+            "ASTRID_DATA_DIR": str(folder),
+            "DATABASE_URL": self.database_url,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            **environment,
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+
+    def command(self, *arguments: str) -> None:
+        """Run one Python command to its end."""
+        subprocess.run(
+            [sys.executable, *arguments],
+            check=True,
+            cwd=ROOT,
+            env=self.environment,
+            timeout=120,
+            capture_output=True,
+        )
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a process group under a name."""
+        self._commands[name] = [sys.executable, *arguments]
+        self._launch(name)
+
+    def start_worker(self, name: str, *, pool: str) -> None:
+        """Start a Celery worker."""
+        extra = ["--concurrency", "2"] if pool == "prefork" else []
+        self.start(
+            name,
+            *("-m", "celery", "--app", "astrid_site", "worker", "--pool", pool, *extra),
+            *("--queues", "cpu,gpu", "--hostname", f"{name}@%h", "--loglevel", "WARNING"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        )
+
+    def start_sweeper(self) -> None:
+        """Start the sweeper loop."""
+        self.start("sweeper", "manage.py", "sweep_jobs", "--forever")
+
+    def kill_group(self, name: str) -> None:
+        """kill -9 the process and everything in its group, then start it again."""
+        process = self._processes[name]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)
+        self._launch(name)
+
+    def kill_child(self, name: str) -> bool:
+        """kill -9 one child of a worker that lives on; False when it has none now."""
+        pid = self._processes[name].pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if not children:
+            return False
+        os.kill(int(children[0]), signal.SIGKILL)
+        return True
+
+    def revive(self) -> int:
+        """Start again what has died by itself; returns how many had."""
+        dead = [name for name, process in self._processes.items() if process.poll() is not None]
+        for name in dead:
+            self._launch(name)
+        return len(dead)
+
+    def stop(self) -> None:
+        """End everything."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask the database as a stranger would, past the program under test."""
+        if self.database_url.startswith("sqlite"):
+            path = self.database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=20)) as link:
+                return link.execute(query).fetchall()
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(query).fetchall()
+
+    def states(self) -> dict[str, int]:
+        """Number of jobs in each state."""
+        return dict(self.rows("SELECT state, count(*) FROM core_job GROUP BY state"))
+
+    def wait_for_states(self, wanted: Mapping[str, int], *, within_s: float) -> None:
+        """Wait until the jobs are in exactly these states, reviving what dies meanwhile."""
+        deadline = time.monotonic() + within_s
+        while (now := self.states()) != dict(wanted):
+            if time.monotonic() > deadline:
+                rows = self.rows(
+                    "SELECT kind, state, attempts, cause, next_at, rung_at, lease_until"
+                    " FROM core_job WHERE state IN ('queued', 'running') LIMIT 5"
+                )
+                msg = f"jobs are {now}, not {dict(wanted)}, after {within_s} s; first: {rows}"
+                raise AssertionError(msg + self.last_words())
+            self.revive()
+            time.sleep(0.2)
+
+    def last_words(self) -> str:
+        """The ends of the logs, for a failing test."""
+        return "".join(
+            f"\n--- {path.name}\n{path.read_text(errors='replace')[-1500:]}"
+            for path in sorted(self.folder.glob("*.log"))
+        )
+
+    def _launch(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                self._commands[name],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
