@@ -8,6 +8,7 @@ result only if this process ended with status 0.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -30,6 +31,11 @@ def main(arguments: list[str]) -> int:
         result = run_job(job)
     except MemoryError:
         return OUT_OF_MEMORY
+    except OSError as error:
+        # a mapping that does not fit the limit
+        if error.errno == errno.ENOMEM:
+            return OUT_OF_MEMORY
+        raise
     job_path.with_name("result.json").write_text(json.dumps(result))
     return 0
 

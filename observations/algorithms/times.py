@@ -126,11 +126,11 @@ def to_utc(moment: datetime, scale: str) -> datetime:
         # leap seconds beyond the table: right to the second until one is announced
         warnings.simplefilter("ignore", ErfaWarning)
         time = Time(moment.replace(tzinfo=None), scale=scale, format="datetime").utc
-        # a leap second has no datetime of its own
+        # through the day number: a leap second has no datetime of its own
         return (
-            _MJD_EPOCH + timedelta(days=float(time.mjd))
-            if _in_leap_second(time)
-            else (time.to_datetime(timezone=UTC))
+            _MJD_EPOCH
+            + timedelta(days=float(time.jd1 - 2400000.5))
+            + timedelta(days=float(time.jd2))
         )
 
 
@@ -195,7 +195,3 @@ def _as_number(value: HeaderValue | None) -> float | None:
     except ValueError:
         return None
     return number if abs(number) < 1e300 else None
-
-
-def _in_leap_second(time: Time) -> bool:
-    return ":60" in str(time.isot)
