@@ -3,6 +3,36 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from astrid_site.core.streams import stream_events
+from astrid_site.views import files, objects, observations, tonight
+from catalog.views import listing as object_listing
+from observations.views import listing as observation_listing
+
+observation_urls = [
+    path("", observation_listing, name="list"),
+    path("upload/", observations.upload, name="upload"),
+    path("<uuid:observation_id>/", observations.detail, name="detail"),
+    path("<uuid:observation_id>/images/<slug:panel>.png", observations.image, name="image"),
+    path("<uuid:observation_id>/retry/", observations.retry, name="retry"),
+    path("<uuid:observation_id>/cancel/", observations.cancel, name="cancel"),
+]
+object_urls = [
+    path("", object_listing, name="list"),
+    path("<uuid:object_id>/", objects.detail, name="detail"),
+    path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
+    path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
+]
+urlpatterns = [
+    path("", tonight.home, name="home"),
+    path("tonight/<slug:name>/", tonight.part, name="tonight"),
+    path("events/", stream_events, name="events"),
+    path("files/<uuid:file_id>/", files.download, name="previews"),
+    path("observations/", include((observation_urls, "observations"))),
+    path("candidates/", include("detection.urls")),
+    path("vet/", include("curation.urls")),
+    path("objects/", include((object_urls, "catalog"))),
+    path("account/", include("astrid_site.accounts.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from astrid_site.core.keyset import keyset_page
+from catalog import selectors
 from catalog.algorithms.light_curve_chart import Chart, Epoch, Quantity, lay_out_chart
-from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
-from detection.models import Detection
+from catalog.models import AstroObject, LightCurvePoint
+
+DEFAULT_RADIUS_ARCSEC = 60.0
+#: More rows than this are not read by anybody; the page says how many there are.
+MAX_CONE_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,6 @@ class LightCurve:
     n_undated: int
 
 
-def object_of(detection: Detection) -> AstroObject | None:
-    """The object a detection belongs to."""
-    link = ObjectDetection.objects.select_related("astro_object").filter(detection=detection)
-    found = link.first()
-    return found.astro_object if found else None
-
-
 def light_curve(
     astro_object: AstroObject | None,
     *,
@@ -34,7 +34,7 @@ def light_curve(
     size: tuple[float, float] = (640, 220),
 ) -> LightCurve:
     """Charts of an object's forced photometry; ``current`` is the observation being looked at."""
-    rows = list(_points(astro_object)) if astro_object else []
+    rows = selectors.light_curve(astro_object) if astro_object else []
     epochs = [_epoch(row, row.mjd, current=current) for row in rows if row.mjd is not None]
     return LightCurve(
         magnitude=_chart(epochs, "magnitude", size),
@@ -42,10 +42,6 @@ def light_curve(
         n_points=len(rows),
         n_undated=len(rows) - len(epochs),
     )
-
-
-def _points(astro_object: AstroObject) -> list[LightCurvePoint]:
-    return list(LightCurvePoint.objects.filter(astro_object=astro_object).order_by("mjd", "id"))
 
 
 def _epoch(row: LightCurvePoint, mjd: float, *, current: UUID | None) -> Epoch:
@@ -64,3 +60,32 @@ def _epoch(row: LightCurvePoint, mjd: float, *, current: UUID | None) -> Epoch:
 
 def _chart(epochs: list[Epoch], quantity: Quantity, size: tuple[float, float]) -> Chart | None:
     return lay_out_chart(epochs, quantity=quantity, width=size[0], height=size[1])
+
+
+@dataclass(frozen=True)
+class ObjectTable:
+    """Rows of the table; a cone has no further pages."""
+
+    rows: list[AstroObject]
+    after: str
+    is_first: bool
+    is_cone: bool
+    n_beyond: int
+
+
+def object_table(filters: Mapping[str, Any], *, cursor: str = "") -> ObjectTable:
+    """Objects of a cone, nearest first, or all of them, latest detection first."""
+    words = {name: str(filters.get(name) or "") for name in ("state", "name")}
+    if filters.get("ra") is None or filters.get("dec") is None:
+        page = keyset_page(selectors.object_list(words), field="last_detected_at", cursor=cursor)
+        return ObjectTable(page.rows, page.after, page.is_first, is_cone=False, n_beyond=0)
+    found = selectors.cone_search(
+        filters["ra"] % 360.0, filters["dec"], filters.get("radius") or DEFAULT_RADIUS_ARCSEC
+    )
+    fitting = [
+        row
+        for row in found
+        if words["state"] in ("", row.state) and words["name"].lower() in row.name.lower()
+    ]
+    shown = fitting[:MAX_CONE_ROWS]
+    return ObjectTable(shown, "", True, is_cone=True, n_beyond=len(fitting) - len(shown))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from astrid_site.accounts.models import User
 from catalog import pages as catalog_pages
 from catalog.algorithms.light_curve_chart import Chart
 from catalog.models import AstroObject
+from catalog.selectors import object_of
 from curation import selectors
 from curation.models import Verdict
 from detection import pages as detection_pages
@@ -53,6 +53,7 @@ class Tally:
     """How the sitting goes."""
 
     n_decided: int
+    n_waiting: int
     median_seconds: float | None
 
 
@@ -79,21 +80,19 @@ REASONS = [
 
 def find_detection(detection_id: UUID) -> Detection | None:
     """One candidate with what a card needs loaded, or None."""
-    return _with_frames(Detection.objects.filter(pk=detection_id)).first()
+    rows = Detection.objects.select_related("observation__survey", "run__difference_run")
+    return rows.filter(pk=detection_id).first()
 
 
 def next_cards(curator: User, *, limit: int, exclude: Collection[UUID] = ()) -> list[Card]:
     """Cards of the next candidates for this person."""
     chosen = selectors.next_candidates(curator, limit=limit, exclude=exclude)
-    loaded = {
-        row.pk: row for row in _with_frames(Detection.objects.filter(pk__in=[d.pk for d in chosen]))
-    }
-    return [make_card(loaded[d.pk], curator) for d in chosen]
+    return [make_card(detection, curator) for detection in chosen]
 
 
 def make_card(detection: Detection, curator: User) -> Card:
     """Gather one card."""
-    astro_object = catalog_pages.object_of(detection)
+    astro_object = object_of(detection.pk)
     curve = catalog_pages.light_curve(
         astro_object, current=detection.observation_id, size=(620, 190)
     )
@@ -105,38 +104,22 @@ def make_card(detection: Detection, curator: User) -> Card:
         astro_object=astro_object,
         chart=curve.magnitude or curve.flux,
         n_points=curve.n_points,
-        verdict=my_verdict(detection, curator),
+        verdict=selectors.current_verdict(detection, curator),
     )
-
-
-def my_verdict(detection: Detection, curator: User) -> Verdict | None:
-    """My current verdict on a candidate, unless it was withdrawn."""
-    return _standing(curator).filter(detection=detection).first()
 
 
 def last_decided(curator: User) -> Verdict | None:
     """My latest decision that still stands: what undo takes back."""
-    return _standing(curator).order_by("-created_at").first()
+    return selectors.current_verdicts(curator=curator).order_by("-created_at").first()
 
 
 def tally(curator: User) -> Tally:
-    """Decisions of this sitting and the usual time for one."""
-    recent = _standing(curator).filter(created_at__gte=timezone.now() - SITTING)
+    """Decisions of this sitting, the usual time for one, and how many objects still wait."""
+    standing = selectors.current_verdicts(curator=curator)
+    recent = standing.filter(created_at__gte=timezone.now() - SITTING)
     seconds = [s for s in recent.values_list("seconds", flat=True) if s is not None]
-    return Tally(recent.count(), statistics.median(seconds) if seconds else None)
-
-
-def _standing(curator: User) -> QuerySet[Verdict]:
-    """My verdicts that no later one of mine replaced or withdrew."""
-    later = Verdict.objects.filter(
-        detection=OuterRef("detection"),
-        curator=OuterRef("curator"),
-        round=OuterRef("round"),
-        sequence__gt=OuterRef("sequence"),
+    return Tally(
+        n_decided=recent.count(),
+        n_waiting=selectors.open_count(curator),
+        median_seconds=statistics.median(seconds) if seconds else None,
     )
-    mine = Verdict.objects.filter(curator=curator).exclude(label=Verdict.Label.WITHDRAWN)
-    return mine.filter(~Exists(later))
-
-
-def _with_frames(rows: QuerySet[Detection]) -> QuerySet[Detection]:
-    return rows.select_related("observation__survey", "run__difference_run")

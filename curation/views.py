@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from astrid_site.accounts.models import User
 from astrid_site.core.errors import ApplicationError
-from curation import pages, services
+from curation import pages, selectors, services
 from curation.forms import VerdictForm
 from curation.models import Verdict
 from detection.pages import STRETCHES
@@ -143,7 +143,7 @@ def undo(request: HttpRequest) -> HttpResponse:
 
 def _named_verdict(word: str, curator: User) -> Verdict | None:
     detection = pages.find_detection(UUID(word))
-    return pages.my_verdict(detection, curator) if detection else None
+    return selectors.current_verdict(detection, curator) if detection else None
 
 
 def _refuse(request: HttpRequest, reason: str, *, status: int = 422) -> HttpResponse:

@@ -6,16 +6,17 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from uuid import UUID
+
+from django.urls import reverse
 
 from astrid_site.core.errors import ApplicationError
 from astrid_site.imaging.masks import MaskPlane, plane_names
 from detection import selectors
 from detection.algorithms.orientation import SkyOrientation, choose_bar, orient_to_sky
 from detection.models import Detection
+from observations.models import Observation
 
 SIZE = 63
-MIDDLE = SIZE / 2
 STRETCHES = ("zscale", "asinh", "percentile", "linear")
 #: The score image is always shown on this scale, so that its colours mean the same everywhere.
 SCORE_REACH = 10.0
@@ -50,10 +51,22 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class CutoutView:
-    """How to draw the four cutouts of one candidate at one scale and one orientation."""
+class Place:
+    """A position on one frame, with the frame it is on."""
 
-    detection_id: UUID
+    observation: Observation
+    x: float
+    y: float
+    ra: float | None
+    dec: float | None
+
+
+@dataclass(frozen=True)
+class CutoutView:
+    """How to draw a square of pixels, or four of them, at one scale and one orientation."""
+
+    strip: str
+    size: int
     panels: tuple[Panel, ...]
     transform: str
     cross_x: float
@@ -79,22 +92,34 @@ class CutRow:
 
 def view_cutouts(detection: Detection) -> CutoutView:
     """Orientation, scale bar and words for one candidate; expects its observation loaded."""
-    sky = _orientation(detection)
-    dx, dy = detection.x - round(detection.x), -(detection.y - round(detection.y))
+    frame = detection.observation
+    place = Place(frame, detection.x, detection.y, detection.ra, detection.dec)
+    panels = tuple(
+        Panel(name, label, i * SIZE, _describe(name, detection))
+        for i, (name, label) in enumerate(PANELS.items())
+    )
+    strip = reverse("detection:cutout", args=[detection.pk, "strip"])
+    return view_place(place, strip=strip, size=SIZE, panels=panels)
+
+
+def view_place(
+    place: Place, *, strip: str, size: int, panels: tuple[Panel, ...] = ()
+) -> CutoutView:
+    """Orientation and scale bar of a square of ``size`` pixels around a place."""
+    sky = _orientation(place)
+    dx, dy = place.x - round(place.x), -(place.y - round(place.y))
     a, b, c, d = sky.matrix if sky else (1.0, 0.0, 0.0, 1.0)
     scale = sky.scale_arcsec if sky else None
-    bar = choose_bar(SIZE * scale) if scale else None
-    middle = f"{MIDDLE:g}"
+    bar = choose_bar(size * scale) if scale else None
+    middle = size / 2
     return CutoutView(
-        detection_id=detection.pk,
-        panels=tuple(
-            Panel(name, label, i * SIZE, _describe(name, detection))
-            for i, (name, label) in enumerate(PANELS.items())
-        ),
-        transform=f"translate({middle} {middle}) matrix({a:.6f} {b:.6f} {c:.6f} {d:.6f} 0 0) "
-        f"translate(-{middle} -{middle})",
-        cross_x=round(MIDDLE + a * dx + c * dy, 3),
-        cross_y=round(MIDDLE + b * dx + d * dy, 3),
+        strip=strip,
+        size=size,
+        panels=panels,
+        transform=f"translate({middle:g} {middle:g}) matrix({a:.6f} {b:.6f} {c:.6f} {d:.6f} 0 0) "
+        f"translate(-{middle:g} -{middle:g})",
+        cross_x=round(middle + a * dx + c * dy, 3),
+        cross_y=round(middle + b * dx + d * dy, 3),
         bar_pix=round(bar / scale, 3) if bar and scale else 10.0,
         bar_label=_bar_label(bar),
         orientation="N up, E left" if sky else "as on the detector: no WCS",
@@ -102,12 +127,12 @@ def view_cutouts(detection: Detection) -> CutoutView:
     )
 
 
-def _orientation(detection: Detection) -> SkyOrientation | None:
-    if detection.ra is None or detection.dec is None:
+def _orientation(place: Place) -> SkyOrientation | None:
+    if place.ra is None or place.dec is None:
         return None
-    frame = detection.observation
+    frame = place.observation
     shape = (frame.image_height, frame.image_width)
-    return orient_to_sky(frame.footprint, shape=shape, ra=detection.ra, dec=detection.dec)
+    return orient_to_sky(frame.footprint, shape=shape, ra=place.ra, dec=place.dec)
 
 
 def _bar_label(bar: float | None) -> str:

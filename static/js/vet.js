@@ -20,6 +20,7 @@ const decided = [];
 let current = stage.querySelector("[data-candidate]");
 let since = performance.now();
 let count = Number(page.querySelector("[data-tally]").dataset.decided);
+let left = Number(page.querySelector("[data-tally]").dataset.waiting);
 let loading = null;
 let blinkTimer = 0;
 let isDone = false;
@@ -173,6 +174,7 @@ async function decide(label, reason = "") {
   };
   decided.push(card);
   count += 1;
+  left = Math.max(0, left - 1);
   current = null;
   outbox.add(url.decideUrl, fields);
   await advance();
@@ -187,6 +189,7 @@ async function undo() {
   outbox.add(url.undoUrl, { detection: card.dataset.candidate });
   show(card);
   count = Math.max(0, count - 1);
+  left += 1;
   tick();
   say(`Taken back: ${card.dataset.words}`);
 }
@@ -204,6 +207,7 @@ async function undoOnServer() {
 
 function tick() {
   page.querySelector("[data-decided-count]").textContent = String(count);
+  page.querySelector("[data-waiting-count]").textContent = String(left);
   const seconds = Math.floor((performance.now() - since) / 1000);
   page.querySelector("[data-clock]").textContent = current ? `· this one ${seconds} s` : "";
 }

@@ -1,0 +1,150 @@
+"""What the page of one object shows: finder chart, light curve, every epoch, every verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.urls import reverse
+
+from astrid_site.core.models import StoredFile
+from astrid_site.core.storage import local_copy
+from astrid_site.pages import pictures
+from catalog import pages as catalog_pages
+from catalog import selectors
+from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
+from curation.models import Verdict
+from curation.selectors import verdict_history
+from detection import pages as detection_pages
+from detection.models import Detection
+from differencing.models import DifferenceRun
+from preprocessing.models import ScienceImage
+
+FINDER_SIZE = 301
+#: Epochs shown before all are asked for.
+MAX_EPOCHS = 24
+
+
+@dataclass(frozen=True)
+class EpochView:
+    """One epoch of the film strip."""
+
+    point: LightCurvePoint
+    detection: Detection | None
+    cutouts: detection_pages.CutoutView
+
+
+@dataclass(frozen=True)
+class AstroObjectPage:
+    """Everything on the page."""
+
+    astro_object: AstroObject
+    members: list[ObjectDetection]
+    points: list[LightCurvePoint]
+    light_curve: catalog_pages.LightCurve
+    finder: detection_pages.CutoutView | None
+    finder_detection: Detection | None
+    epochs: list[EpochView]
+    n_epochs: int
+    verdicts: list[Verdict]
+    best: Detection | None
+
+
+def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) -> AstroObjectPage:
+    """Gather the page."""
+    page = selectors.object_page(astro_object)
+    chosen = finder_detection(page.members)
+    points = [p for p in reversed(page.light_curve)]
+    shown = points if all_epochs else points[:MAX_EPOCHS]
+    found = {member.detection.observation_id: member.detection for member in page.members}
+    return AstroObjectPage(
+        astro_object=astro_object,
+        members=page.members,
+        points=page.light_curve,
+        light_curve=catalog_pages.light_curve(astro_object),
+        finder=_finder_view(astro_object, chosen) if chosen else None,
+        finder_detection=chosen,
+        epochs=[_epoch(point, found.get(point.observation_id)) for point in shown],
+        n_epochs=len(points),
+        verdicts=list(verdict_history(astro_object)),
+        best=max((m.detection for m in page.members), key=lambda d: abs(d.score), default=None),
+    )
+
+
+def finder_detection(members: list[ObjectDetection]) -> Detection | None:
+    """The detection in the frame with the best seeing, among those whose image is kept."""
+    seeing = dict(
+        ScienceImage.objects.filter(
+            observation__in=[m.detection.observation_id for m in members], file__isnull=False
+        ).values_list("observation_id", "fwhm_pix")
+    )
+    usable = [m.detection for m in members if m.detection.observation_id in seeing]
+    return min(usable, key=lambda d: seeing[d.observation_id] or float("inf"), default=None)
+
+
+def _finder_view(
+    astro_object: AstroObject, detection: Detection
+) -> detection_pages.CutoutView:
+    frame = detection.observation
+    place = detection_pages.Place(frame, detection.x, detection.y, detection.ra, detection.dec)
+    address = reverse("catalog:finder", args=[astro_object.pk])
+    return detection_pages.view_place(place, strip=address, size=FINDER_SIZE)
+
+
+def _epoch(point: LightCurvePoint, detection: Detection | None) -> EpochView:
+    """One epoch: a detection's own cutouts, else the same place cut from that night's frames."""
+    if detection is not None:
+        return EpochView(point, detection, detection_pages.view_cutouts(detection))
+    owner = point.astro_object
+    place = detection_pages.Place(point.observation, 0.0, 0.0, owner.ra, owner.dec)
+    panels = tuple(
+        detection_pages.Panel(name, label, i * detection_pages.SIZE, f"{label}, no detection")
+        for i, (name, label) in enumerate(detection_pages.PANELS.items())
+    )
+    address = reverse("catalog:epoch", args=[owner.pk, point.difference_run_id])
+    view = detection_pages.view_place(
+        place, strip=address, size=detection_pages.SIZE, panels=panels
+    )
+    return EpochView(point, None, view)
+
+
+def finder_png(astro_object: AstroObject, *, stretch: str) -> bytes | None:
+    """The surroundings of an object in the frame with the best seeing; None without a frame."""
+    detection = finder_detection(selectors.members(astro_object))
+    if detection is None:
+        return None
+    images = ScienceImage.objects.filter(
+        observation_id=detection.observation_id, file__isnull=False
+    )
+    image = images.select_related("file").order_by("-created_at").first()
+    if image is None or image.file is None:
+        return None
+    region = pictures.Region(detection.x, detection.y, FINDER_SIZE)
+    return pictures.frame_png(image.file, panel="science", stretch=stretch, region=region)
+
+
+def epoch_png(astro_object: AstroObject, run_id: UUID, *, stretch: str) -> bytes | None:
+    """An object's place on one night's four images; None where they are not kept."""
+    runs = DifferenceRun.objects.select_related("template_file", "file", "score_file")
+    run = runs.select_related("science_image__file").filter(pk=run_id).first()
+    if run is None or run.file is None:
+        return None
+    x, y = _locate(run.file, ra=astro_object.ra, dec=astro_object.dec)
+    files = {
+        "science": run.science_image.file if run.science_image else None,
+        "template": run.template_file,
+        "difference": run.file,
+        "score": run.score_file,
+    }
+    return pictures.epoch_strip(files, x=x, y=y, stretch=stretch)
+
+
+def _locate(stored: StoredFile, *, ra: float, dec: float) -> tuple[float, float]:
+    """Pixel position [0-based] of a sky position on one of our own products."""
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    with local_copy(stored) as path:
+        header = fits.getheader(path)
+    x, y = WCS(header).all_world2pix(ra, dec, 0)
+    return float(x), float(y)

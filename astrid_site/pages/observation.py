@@ -1,0 +1,152 @@
+"""What the page of one observation shows: pictures, stages with their numbers, candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from astrid_site import pipeline
+from astrid_site.core.models import Job, StoredFile
+from astrid_site.core.status import TERMINAL_RUNS, RunStatus
+from catalog.models import AstroObject, ObjectDetection
+from detection.models import Detection
+from differencing.models import DifferenceRun
+from observations.models import Observation, ProcessingRun
+from preprocessing.models import ScienceImage
+
+MAX_CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage: its run, its job, and how long it took."""
+
+    name: str
+    title: str
+    status: str
+    status_label: str
+    run: ProcessingRun | None
+    job: Job | None
+    seconds: float | None
+
+    @property
+    def metrics(self) -> list[tuple[str, Any]]:
+        """Numbers of the run that are one value each."""
+        found = self.run.metrics if self.run else {}
+        return [(k, v) for k, v in found.items() if not isinstance(v, dict | list)]
+
+
+@dataclass(frozen=True)
+class FramePicture:
+    """One image of the observation that can be shown and downloaded."""
+
+    panel: str
+    label: str
+    unit: str
+    file: StoredFile
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """One line of the candidates table."""
+
+    detection: Detection
+    astro_object: AstroObject | None
+
+
+@dataclass(frozen=True)
+class ObservationPage:
+    """Everything on the page."""
+
+    observation: Observation
+    stages: list[StageRow]
+    pictures: list[FramePicture]
+    candidates: list[CandidateRow]
+    n_candidates: int
+    n_kept: int
+    header: list[tuple[str, Any, bool]]
+    difference: DifferenceRun | None
+    can_retry: bool
+    can_cancel: bool
+
+
+def observation_page(observation: Observation, *, show_all: bool = False) -> ObservationPage:
+    """Gather the page; ``show_all`` adds the candidates that failed a cut."""
+    found = Detection.objects.filter(observation=observation)
+    kept = found.filter(is_kept=True)
+    difference = DifferenceRun.objects.filter(observation=observation).order_by("-created_at")
+    return ObservationPage(
+        observation=observation,
+        stages=stage_rows(observation),
+        pictures=frame_pictures(observation),
+        candidates=_candidates(found if show_all else kept),
+        n_candidates=found.count(),
+        n_kept=kept.count(),
+        header=_header(observation),
+        difference=difference.first(),
+        can_retry=observation.status
+        in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},
+        can_cancel=observation.status not in TERMINAL_RUNS,
+    )
+
+
+def stage_rows(observation: Observation) -> list[StageRow]:
+    """Every stage of the pipeline in order, run or not."""
+    jobs = {job.kind: job for job in Job.objects.filter(subject_id=observation.pk)}
+    return [_stage_row(stage, observation, jobs.get(stage.name)) for stage in pipeline.STAGES]
+
+
+def _stage_row(stage: pipeline.Stage, observation: Observation, job: Job | None) -> StageRow:
+    runs = stage.run_model._default_manager.filter(observation=observation)
+    run = runs.order_by("-created_at").first()
+    status = RunStatus(run.status) if run else None
+    return StageRow(
+        name=stage.name,
+        title=stage.title,
+        status=status.value if status else ("queued" if job else "none"),
+        status_label=str(status.label) if status else ("queued" if job else "not reached"),
+        run=run,
+        job=job,
+        seconds=_seconds(run.started_at, run.finished_at) if run else None,
+    )
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None
+
+
+def frame_pictures(observation: Observation) -> list[FramePicture]:
+    """Images that exist so far: calibrated frame, template, difference, score."""
+    science = ScienceImage.objects.filter(observation=observation, file__isnull=False)
+    newest = science.select_related("file").order_by("-created_at").first()
+    pictures = [("science", "Science image", "image units", newest.file if newest else None)]
+    runs = DifferenceRun.objects.filter(observation=observation).order_by("-created_at")
+    run = runs.select_related("template_file", "file", "score_file").first()
+    if run is not None:
+        pictures += [
+            ("template", "Template: the reference on this frame's grid", "", run.template_file),
+            ("difference", "Difference", "science units", run.file),
+            ("score", "Score", "sigma, from −10 to +10", run.score_file),
+        ]
+    return [
+        FramePicture(panel, label, unit, file) for panel, label, unit, file in pictures if file
+    ]
+
+
+def frame_picture(observation: Observation, panel: str) -> FramePicture | None:
+    """One image of the observation, if it exists."""
+    return next((p for p in frame_pictures(observation) if p.panel == panel), None)
+
+
+def _candidates(rows: Any) -> list[CandidateRow]:
+    chosen = list(rows.order_by("-is_kept", "-real_bogus", "-score", "id")[:MAX_CANDIDATES])
+    links = ObjectDetection.objects.filter(detection__in=chosen).select_related("astro_object")
+    owners = {link.detection_id: link.astro_object for link in links}
+    return [CandidateRow(row, owners.get(row.pk)) for row in chosen]
+
+
+def _header(observation: Observation) -> list[tuple[str, Any, bool]]:
+    """Header cards, and what a sidecar table said instead (marked)."""
+    told = [(name, value, True) for name, value in observation.overrides.items()]
+    return told + [(name, value, False) for name, value in observation.header.items()]

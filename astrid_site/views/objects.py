@@ -1,0 +1,65 @@
+"""The page of one object and its pictures."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from astrid_site.pages import astro_object as page
+from catalog.models import AstroObject
+from detection.pages import STRETCHES
+
+
+def _stretch(request: HttpRequest) -> str:
+    asked = request.GET.get("stretch", "")
+    return asked if asked in STRETCHES else STRETCHES[0]
+
+
+@login_required
+@permission_required("catalog.view_astroobject", raise_exception=True)
+@require_GET
+def detail(request: HttpRequest, object_id: UUID) -> HttpResponse:
+    """Everything known of one object."""
+    shown = page.astro_object_page(
+        get_object_or_404(AstroObject, pk=object_id),
+        all_epochs=request.GET.get("epochs") == "all",
+    )
+    context = {
+        "section": "objects",
+        "page": shown,
+        "object": shown.astro_object,
+        "stretch": _stretch(request),
+        "stretches": STRETCHES,
+    }
+    return render(request, "catalog/detail.html", context)
+
+
+@login_required
+@permission_required("catalog.view_astroobject", raise_exception=True)
+@require_GET
+def finder(request: HttpRequest, object_id: UUID) -> HttpResponse:
+    """Pixels of the finder chart."""
+    png = page.finder_png(get_object_or_404(AstroObject, pk=object_id), stretch=_stretch(request))
+    return _picture(png)
+
+
+@login_required
+@permission_required("catalog.view_astroobject", raise_exception=True)
+@require_GET
+def epoch(request: HttpRequest, object_id: UUID, run_id: UUID) -> HttpResponse:
+    """The object's place in one night's images, detected there or not."""
+    owner = get_object_or_404(AstroObject, pk=object_id)
+    return _picture(page.epoch_png(owner, run_id, stretch=_stretch(request)))
+
+
+def _picture(png: bytes | None) -> HttpResponse:
+    if png is None:
+        msg = "No image of this place is kept."
+        raise Http404(msg)
+    response = HttpResponse(png, content_type="image/png")
+    response["Cache-Control"] = "private, max-age=300"
+    return response

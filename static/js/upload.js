@@ -1,0 +1,97 @@
+// Sends files one after the other with progress; each gets its own honest answer.
+const form = document.querySelector("[data-upload]");
+const zone = form.querySelector("[data-drop]");
+const input = form.querySelector('input[type="file"]');
+const results = document.querySelector("[data-results]");
+const list = results.querySelector("[data-list]");
+const BADGES = { created: "succeeded", duplicate: "skipped", refused: "failed" };
+
+function line(file) {
+  const item = document.createElement("li");
+  const badge = Object.assign(document.createElement("span"), { className: "badge queued", textContent: "waiting" });
+  const name = Object.assign(document.createElement("span"), { className: "name", textContent: file.name });
+  const note = Object.assign(document.createElement("span"), { className: "small muted" });
+  const bar = Object.assign(document.createElement("progress"), { max: 1, value: 0 });
+  bar.setAttribute("aria-label", `Upload of ${file.name}`);
+  item.append(badge, name, note, bar);
+  list.append(item);
+  return { badge, name, note, bar };
+}
+
+function mark(view, kind, label) {
+  view.badge.className = `badge ${kind}`;
+  view.badge.textContent = label;
+}
+
+function finish(view, result) {
+  view.bar.remove();
+  mark(view, BADGES[result.outcome] ?? "failed", result.outcome);
+  view.note.textContent = result.reason ?? "";
+  if (result.code) {
+    const code = document.createElement("code");
+    code.textContent = ` ${result.code}`;
+    view.note.append(code);
+  }
+  if (result.url) {
+    const link = Object.assign(document.createElement("a"), { href: result.url, textContent: view.name.textContent });
+    view.name.replaceChildren(link);
+  }
+}
+
+function send(file, view) {
+  const body = new FormData();
+  body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+  body.append("survey", form.elements.survey.value);
+  body.append("files", file);
+  const refused = (reason, code = "") => finish(view, { outcome: "refused", reason, code });
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", form.action);
+    request.setRequestHeader("Accept", "application/json");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => {
+      if (!event.lengthComputable) return;
+      view.bar.value = event.loaded / event.total;
+      mark(view, "running", event.loaded < event.total ? `${Math.round(100 * view.bar.value)} %` : "checking");
+    });
+    request.addEventListener("load", () => {
+      const said = request.response;
+      if (said?.results) finish(view, said.results[0]);
+      else refused(said?.error ?? `the server answered ${request.status}`);
+      resolve();
+    });
+    request.addEventListener("error", () => { refused("the connection was lost; send it again"); resolve(); });
+    request.send(body);
+  });
+}
+
+async function sendAll(files) {
+  if (!files.length) return;
+  if (!form.elements.survey.value.trim()) {
+    form.elements.survey.setAttribute("aria-invalid", "true");
+    form.elements.survey.focus();
+    return;
+  }
+  form.elements.survey.removeAttribute("aria-invalid");
+  results.hidden = false;
+  const limit = Number(form.dataset.maxMb) * 2 ** 20;
+  const work = files.map((file) => [file, line(file)]);
+  for (const [file, view] of work) {
+    if (file.size > limit) finish(view, { outcome: "refused", reason: `larger than the ${form.dataset.maxMb} MB allowed here`, code: "file_too_large" });
+    else await send(file, view);
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sendAll([...input.files]);
+  input.value = "";
+});
+zone.querySelector("[data-drop-hint]").hidden = false;
+zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+zone.addEventListener("drop", (event) => {
+  event.preventDefault();
+  zone.classList.remove("over");
+  sendAll([...event.dataTransfer.files]);
+});
