@@ -11,7 +11,7 @@ from differencing.algorithms.kernel_filters import central_psf
 FloatArray = NDArray[np.float32]
 
 #: Power below which, relative to its maximum, the moving PSF is not divided by.
-_NOISE_POWER = 1e-3
+_NOISE_POWER = 1e-5
 _GRID = 5
 
 

@@ -20,10 +20,12 @@ FloatArray = NDArray[np.float32]
 _MODEL_ERROR = 0.002
 #: Strengths of the regularisation among which cross-validation chooses.
 _STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-#: Fewest stars for a spatial order to be tried: three per term and a margin.
-_STARS_FOR_ORDER = {0: 0, 1: 12, 2: 30, 3: 60}
+#: Fewest stars for a spatial order to be tried; cross-validation decides.
+_STARS_FOR_ORDER = {0: 0, 1: 6, 2: 24, 3: 60}
 _MAX_ITERATIONS = 4
 _CLIP_SIGMA = 4.0
+#: Most weight of a star, in units of that of the third brightest (of a later one among many).
+_MAX_INFLUENCE = 2.0
 _CHUNK = 16
 
 
@@ -112,6 +114,17 @@ class _Equations:
         return _Equations(
             self.a[keep], self.b[keep], self.c[keep], self.n_pixels[keep], self.terms[keep]
         )
+
+    def influence(self) -> Tensor:
+        """Weight of each star that keeps any one from deciding alone.
+
+        A star far brighter than the others would be fitted at their cost, and could never stand
+        out as an outlier even if it moved or varied.
+        """
+        information = self.c.double().clamp(min=1e-30)
+        rank = min(len(information), max(3, len(information) // 30))
+        cap = _MAX_INFLUENCE * information.sort(descending=True).values[rank - 1]
+        return (cap / information).clamp(max=1.0)
 
 
 def fit_kernel(
@@ -314,6 +327,17 @@ def _penalty(half_width: int, *, device: str) -> Tensor:
     return torch.from_numpy(form).to(device)
 
 
+def _derivatives(kernel: Tensor) -> list[Tensor]:
+    """First and second derivatives of a flattened kernel: shifts, widths and elongations."""
+    size = round(len(kernel) ** 0.5)
+    image = kernel.reshape(size, size).cpu().numpy()
+    along_y, along_x = np.gradient(image)
+    second_yy, second_yx = np.gradient(along_y)
+    second_xx = np.gradient(along_x, axis=1)
+    images = (along_x, along_y, second_xx, second_yx, second_yy)
+    return [torch.from_numpy(np.ascontiguousarray(part).ravel()) for part in images]
+
+
 @dataclass(frozen=True)
 class _Solver:
     """Solves the summed equations of a set of stars for one model."""
@@ -327,10 +351,11 @@ class _Solver:
         """Kernel of each term, shape (n_terms, M), float64."""
         terms = equations.terms[:, : self.n_terms]
         j, m = self.n_terms, equations.a.shape[1]
-        products = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
+        weighted = terms * equations.influence()[:, None]
+        products = (weighted[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
         normal = products.T.float() @ equations.a.reshape(len(terms), -1)
         matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
-        right = torch.einsum("nj,nm->jm", terms, equations.b.double()).reshape(-1)
+        right = torch.einsum("nj,nm->jm", weighted, equations.b.double()).reshape(-1)
         expected = self._expected(matrix, right).reshape(-1)
         scale = torch.diagonal(matrix)[:m].mean() * self.strength
         right = right - matrix @ expected
@@ -341,11 +366,33 @@ class _Solver:
         return (expected + torch.linalg.solve(matrix, right)).reshape(j, m)
 
     def _expected(self, matrix: Tensor, right: Tensor) -> Tensor:
-        """The kernel that the PSFs imply, at the flux ratio that fits the stars best."""
-        prior = self.prior[: self.n_terms]
-        flat = prior.reshape(-1)
-        ratio = (flat @ right) / (flat @ matrix @ flat).clamp(min=1e-300)
-        return prior * ratio
+        """The PSFs' kernel with the flux ratio, shift and width that fit the stars best.
+
+        Found by unpenalised least squares in a few smooth modes: a registration error or a
+        change of seeing since the PSFs were measured must not cost a penalty.
+        """
+        modes = self._modes()
+        projected = modes @ matrix @ modes.T
+        ridge = 1e-9 * torch.diagonal(projected).mean()
+        projected = projected + ridge * torch.eye(
+            len(modes), dtype=matrix.dtype, device=matrix.device
+        )
+        solution = torch.linalg.solve(projected, modes @ right)
+        return (solution @ modes).reshape(self.n_terms, -1)
+
+    def _modes(self) -> Tensor:
+        """The PSFs' kernel field, and its derivatives in every polynomial term; unit length."""
+        m = self.prior.shape[1]
+        shapes = _derivatives(self.prior[0])
+        rows = [self.prior[: self.n_terms].reshape(-1)]
+        for term in range(self.n_terms):
+            for shape in shapes if term == 0 else [self.prior[0], *shapes]:
+                row = torch.zeros(self.n_terms * m, dtype=self.prior.dtype)
+                row[term * m : (term + 1) * m] = shape.to(row.device)
+                rows.append(row)
+        modes = torch.stack([row.cpu() for row in rows])
+        modes = modes / modes.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        return modes.to(self.prior.device)
 
     def chi2(self, equations: _Equations, solution: Tensor) -> Tensor:
         """Reduced chi2 of each star's cutout."""

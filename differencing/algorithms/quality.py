@@ -17,7 +17,7 @@ Float64 = NDArray[np.float64]
 _RADIUS = 4
 _MIN_SNR = 50.0
 _MAX_STARS = 300
-_MIN_STARS = 5
+_MIN_STARS = 3
 #: Errors assumed where too few stars measure them.
 _DEFAULT_ERROR = ModelError(flux_fraction=0.004, shift_pix=0.01)
 #: The best photometry between two frames: scintillation and flat fields leave this much.
@@ -154,7 +154,7 @@ class Limit:
 _INFINITY = float("inf")
 LIMITS = (
     Limit("chi2_stars_median", (0.0, 1.5), (0.0, 6.0)),
-    Limit("chi2_stars_p90", (0.0, 3.0), (0.0, 50.0)),
+    Limit("chi2_stars_p90", (0.0, 3.0), (0.0, _INFINITY)),
     Limit("pull_width_propagated", (0.9, 1.1), (0.5, 2.0)),
     Limit("lag1", (-0.05, 0.05), (-0.25, 0.25)),
     Limit("dipole_fraction", (0.0, 0.1), (0.0, 0.5)),
