@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from astrid_site.core.fields import FiniteFloatField, StrictQuery, read_query
+from astrid_site.core.permissions import person
 from curation import selectors, services
 from curation.models import Verdict
 from detection.api import CandidateOutput
@@ -24,10 +27,16 @@ class VerdictInput(serializers.Serializer[Any]):
         choices=[c for c in Verdict.Label.choices if c[0] != Verdict.Label.WITHDRAWN]
     )
     reason = serializers.ChoiceField(
-        choices=Verdict.Reason.choices, required=False, allow_blank=True, default=""
+        choices=[c for c in Verdict.Reason.choices if c[0]],
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="Why a candidate is bogus; only with that label.",
     )
     comment = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
-    seconds = serializers.FloatField(required=False, allow_null=True, min_value=0.0, default=None)
+    seconds = FiniteFloatField(
+        required=False, allow_null=True, min_value=0.0, max_value=86_400.0, default=None
+    )
     round = serializers.IntegerField(required=False, min_value=1, max_value=100, default=1)
 
 
@@ -52,8 +61,14 @@ class VerdictOutput(serializers.ModelSerializer[Verdict]):
         )
 
 
+class RoundQuery(StrictQuery):
+    """Which round of vetting."""
+
+    round = serializers.IntegerField(required=False, min_value=1, max_value=100, default=1)
+
+
 class CandidateVerdict(APIView):
-    """My verdict on one candidate: read it, give it, take it back."""
+    """Verdicts on one candidate: read everybody's, give mine, take mine back."""
 
     required_permissions = {
         "GET": "curation.view_verdict",
@@ -62,25 +77,35 @@ class CandidateVerdict(APIView):
     }
 
     @extend_schema(responses=VerdictOutput(many=True))
-    def get(self, request: Request, pk: str) -> Response:
-        """Every verdict on the candidate, oldest first."""
+    def get(self, request: Request, pk: UUID) -> Response:
+        """Every verdict on the candidate, oldest first; the history, not only what counts."""
         detection = get_object_or_404(Detection, pk=pk)
-        return Response(VerdictOutput(selectors.verdict_history(detection), many=True).data)
+        rows = Verdict.objects.filter(detection=detection).select_related("curator")
+        rows = rows.order_by("created_at", "sequence")
+        return Response(VerdictOutput(rows, many=True).data)
 
     @extend_schema(request=VerdictInput, responses=VerdictOutput)
-    def put(self, request: Request, pk: str) -> Response:
+    def put(self, request: Request, pk: UUID) -> Response:
         """Give or change my verdict; the same answer twice is stored once."""
         detection = get_object_or_404(Detection, pk=pk)
         form = VerdictInput(data=request.data)
         form.is_valid(raise_exception=True)
-        verdict = services.give_verdict(detection, request.user, **form.validated_data)
+        verdict = services.give_verdict(detection, person(request), **form.validated_data)
         return Response(VerdictOutput(verdict).data)
 
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, pk: str) -> Response:
+    @extend_schema(parameters=[RoundQuery], responses={204: None})
+    def delete(self, request: Request, pk: UUID) -> Response:
         """Withdraw my verdict; the history keeps it."""
-        services.withdraw_verdict(get_object_or_404(Detection, pk=pk), request.user)
+        detection = get_object_or_404(Detection, pk=pk)
+        said = read_query(RoundQuery, request)
+        services.withdraw_verdict(detection, person(request), round=said["round"])
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class NextQuery(StrictQuery):
+    """How many candidates."""
+
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=50, default=10)
 
 
 class NextCandidates(APIView):
@@ -88,13 +113,9 @@ class NextCandidates(APIView):
 
     required_permissions = {"GET": "curation.add_verdict"}
 
-    @extend_schema(
-        parameters=[OpenApiParameter("limit", int, description="1 to 50, default 10.")],
-        responses=CandidateOutput(many=True),
-    )
+    @extend_schema(parameters=[NextQuery], responses=CandidateOutput(many=True))
     def get(self, request: Request) -> Response:
         """Best first; one candidate per object; none that I decided."""
-        text = request.query_params.get("limit", "10")
-        limit = min(max(int(text), 1), 50) if text.isdigit() else 10
-        found = selectors.next_candidates(request.user, limit=limit)
+        limit = read_query(NextQuery, request)["limit"]
+        found = selectors.next_candidates(person(request), limit=limit)
         return Response(CandidateOutput(found, many=True).data)

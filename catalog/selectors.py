@@ -1,0 +1,164 @@
+"""Reading objects: cones, pages and light curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from django.db.models import Model, Prefetch, Q, QuerySet
+
+from astrid_site.core.status import RunStatus
+from catalog.algorithms.healpix import MAX_RADIUS_ARCSEC, cone_ranges, separation_arcsec
+from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
+from differencing.models import DifferenceRun
+from observations.models import Observation
+
+Row = TypeVar("Row", bound=Model)
+
+#: A cone that holds more than this is a region, not a position; the list is cut off here.
+MAX_CONE_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class ObjectPage:
+    """All that the page of one object shows."""
+
+    astro_object: AstroObject
+    members: list[ObjectDetection]
+    light_curve: list[LightCurvePoint]
+
+
+def in_cone(
+    rows: QuerySet[Row], ra: float, dec: float, *, radius_arcsec: float, prefix: str = ""
+) -> list[tuple[Row, float]]:
+    """Rows of any table with a HEALPix index within a cone, nearest first, with separations.
+
+    ``prefix`` leads to the table with ``ra``, ``dec`` and ``healpix14``, e.g. ``observation__``.
+    """
+    radius = min(radius_arcsec, MAX_RADIUS_ARCSEC)
+    condition = Q()
+    for low, high in cone_ranges(ra, dec, radius):
+        condition |= Q(**{f"{prefix}healpix14__gte": low, f"{prefix}healpix14__lt": high})
+    found = list(rows.filter(condition).order_by("pk")[:MAX_CONE_ROWS])
+    if not found:
+        return []
+    places = np.array([_place(row, prefix) for row in found], dtype=np.float64)
+    apart = separation_arcsec(ra, dec, places[:, 0], places[:, 1])
+    order = np.argsort(apart, kind="stable")
+    return [(found[i], float(apart[i])) for i in order if apart[i] <= radius]
+
+
+def _place(row: Any, prefix: str) -> tuple[float, float]:
+    for name in prefix.split("__"):
+        row = getattr(row, name) if name else row
+    return float(row.ra), float(row.dec)
+
+
+def cone_search(ra: float, dec: float, radius_arcsec: float) -> list[AstroObject]:
+    """Objects within a cone, nearest first; each carries ``separation_arcsec``.
+
+    Exact at the poles and across RA 0: cells narrow the search, great circles decide.
+
+    Raises
+    ------
+    ValueError
+        If the position is not on the sky or the radius is not positive.
+    """
+    found = in_cone(AstroObject.objects.all(), ra, dec, radius_arcsec=radius_arcsec)
+    for row, apart in found:
+        row.separation_arcsec = apart  # type: ignore[attr-defined]
+    return [row for row, _ in found]
+
+
+def object_list(filters: dict[str, str] | None = None) -> QuerySet[AstroObject]:
+    """Objects for the table, latest first; filters: state, q (in the name), classification."""
+    wanted = filters or {}
+    rows = AstroObject.objects.all()
+    if state := wanted.get("state"):
+        rows = rows.filter(state=state)
+    if name := wanted.get("q"):
+        rows = rows.filter(name__icontains=name)
+    if classification := wanted.get("classification"):
+        rows = rows.filter(classification=classification)
+    return rows.order_by("-last_detected_at", "id")
+
+
+def object_of(detection_id: object) -> AstroObject | None:
+    """The object a detection belongs to, if it has a place on the sky."""
+    member = (
+        ObjectDetection.objects.filter(detection_id=detection_id)
+        .select_related("astro_object")
+        .first()
+    )
+    return member.astro_object if member else None
+
+
+def light_curve(astro_object: AstroObject) -> list[LightCurvePoint]:
+    """Forced photometry of one object in order of time."""
+    return list(
+        LightCurvePoint.objects.filter(astro_object=astro_object)
+        .select_related("observation", "observation__survey")
+        .order_by("mjd", "id")
+    )
+
+
+def members(astro_object: AstroObject) -> list[ObjectDetection]:
+    """Detections of one object, latest exposure first."""
+    return list(
+        ObjectDetection.objects.filter(astro_object=astro_object)
+        .select_related("detection", "detection__observation", "detection__run")
+        .order_by("-detection__observation__mid_mjd", "detection_id")
+    )
+
+
+def object_page(astro_object: AstroObject) -> ObjectPage:
+    """An object with its detections and its light curve, in two queries."""
+    return ObjectPage(astro_object, members(astro_object), light_curve(astro_object))
+
+
+def with_light_curves(rows: QuerySet[AstroObject]) -> QuerySet[AstroObject]:
+    """The same objects with their points fetched in one query."""
+    points = LightCurvePoint.objects.order_by("mjd", "id")
+    return rows.prefetch_related(Prefetch("light_curve", queryset=points))
+
+
+def objects_near(observation: Observation, *, margin_arcsec: float = 0.0) -> list[AstroObject]:
+    """Objects that may lie on one frame: within the circle around it, real or simulated alike."""
+    if observation.ra is None or observation.dec is None or observation.radius_deg is None:
+        return []
+    rows = AstroObject.objects.filter(is_simulated=observation.is_simulated)
+    radius = observation.radius_deg * 3600.0 + margin_arcsec
+    return [row for row, _ in in_cone(rows, observation.ra, observation.dec, radius_arcsec=radius)]
+
+
+def differences_near(observation: Observation, *, exclude: Iterable[object]) -> list[DifferenceRun]:
+    """Finished differences of other frames whose circles touch this frame's."""
+    if observation.ra is None or observation.dec is None or observation.radius_deg is None:
+        return []
+    rows = (
+        DifferenceRun.objects.filter(
+            status=RunStatus.SUCCEEDED,
+            file__isnull=False,
+            observation__is_simulated=observation.is_simulated,
+        )
+        .exclude(pk__in=list(exclude))
+        .select_related("observation", "file")
+    )
+    largest = (
+        Observation.objects.filter(radius_deg__isnull=False)
+        .order_by("-radius_deg")
+        .values_list("radius_deg", flat=True)
+        .first()
+    )
+    reach = (observation.radius_deg + float(largest or 0.0)) * 3600.0
+    near = in_cone(
+        rows, observation.ra, observation.dec, radius_arcsec=reach, prefix="observation__"
+    )
+    touching = [
+        run
+        for run, apart in near
+        if apart <= (observation.radius_deg + (run.observation.radius_deg or 0.0)) * 3600.0
+    ]
+    return sorted(touching, key=lambda run: (run.observation.mid_mjd or 0.0, str(run.pk)))

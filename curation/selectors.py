@@ -1,0 +1,123 @@
+"""Reading verdicts, and what to decide next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from catalog.models import AstroObject, ObjectDetection
+from curation.models import Verdict
+from detection.models import Detection
+
+if TYPE_CHECKING:
+    from astrid_site.accounts.models import User
+
+
+def current_verdicts(
+    detection_ids: Iterable[UUID] | None = None, *, curator: User | None = None
+) -> QuerySet[Verdict]:
+    """The answers that count: the last of each curator, round and detection, if not withdrawn."""
+    later = Verdict.objects.filter(
+        detection=OuterRef("detection"),
+        curator=OuterRef("curator"),
+        round=OuterRef("round"),
+        sequence__gt=OuterRef("sequence"),
+    )
+    rows = Verdict.objects.filter(~Exists(later)).exclude(label=Verdict.Label.WITHDRAWN)
+    if detection_ids is not None:
+        rows = rows.filter(detection__in=list(detection_ids))
+    if curator is not None:
+        rows = rows.filter(curator=curator)
+    return rows.select_related("curator", "detection")
+
+
+def verdict_history(astro_object: AstroObject) -> QuerySet[Verdict]:
+    """Every answer ever given on an object's detections, newest first."""
+    return (
+        Verdict.objects.filter(
+            detection__in=ObjectDetection.objects.filter(astro_object=astro_object).values(
+                "detection"
+            )
+        )
+        .select_related("curator", "detection", "detection__observation")
+        .order_by("-created_at", "-sequence")
+    )
+
+
+def detection_verdicts(detection: Detection) -> QuerySet[Verdict]:
+    """Every answer ever given on one detection, oldest first."""
+    rows = Verdict.objects.filter(detection=detection).select_related("curator")
+    return rows.order_by("created_at", "sequence")
+
+
+def current_verdict(detection: Detection, curator: User, *, round: int = 1) -> Verdict | None:
+    """What one curator says of one detection now."""
+    return current_verdicts([detection.pk], curator=curator).filter(round=round).first()
+
+
+def next_candidates(
+    curator: User, *, limit: int = 10, exclude: Collection[UUID] = ()
+) -> list[Detection]:
+    """Detections this curator should decide next, best first, one for each object.
+
+    The best of an object is the one with the highest real-bogus score, then the highest |score|.
+    Objects of which the curator has decided any detection are done. Unscored candidates follow
+    the scored ones. Withdrawing a verdict brings the object back.
+    """
+    if limit < 1:
+        return []
+    chosen: list[Detection] = []
+    seen: set[UUID] = set()
+    rows = _open_detections(curator, exclude=exclude)
+    # an object seen in many epochs must not cost a query each: read on in pages of a few times
+    # the limit until enough objects are there
+    page = 8 * limit
+    start = 0
+    while len(chosen) < limit:
+        batch = list(rows[start : start + page])
+        owners = _owners(batch)
+        for row in batch:
+            key = owners.get(row.pk, row.pk)
+            if key not in seen and len(chosen) < limit:
+                seen.add(key)
+                chosen.append(row)
+        if len(batch) < page:
+            break
+        start += page
+    return chosen
+
+
+def _owners(rows: list[Detection]) -> dict[UUID, UUID]:
+    links = ObjectDetection.objects.filter(detection__in=rows)
+    return dict(links.values_list("detection_id", "astro_object_id"))
+
+
+def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[Detection]:
+    """Kept detections of objects this curator has not decided, in the order of the queue."""
+    mine = current_verdicts(curator=curator)
+    skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
+    decided_owner = ObjectDetection.objects.filter(detection__in=mine.values("detection")).values(
+        "astro_object"
+    )
+    done = ObjectDetection.objects.filter(
+        Q(astro_object__in=decided_owner) | Q(astro_object__in=skipped.values("astro_object")),
+        detection=OuterRef("pk"),
+    )
+    return (
+        Detection.objects.filter(is_kept=True)
+        .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
+        .exclude(pk__in=list(exclude))
+        .select_related("observation", "observation__survey", "run", "run__difference_run")
+        .order_by(F("real_bogus").desc(nulls_last=True), "-score", "id")
+    )
+
+
+def open_count(curator: User) -> int:
+    """Number of objects (and detections without one) that this curator has not decided."""
+    rows = _open_detections(curator, exclude=())
+    linked = ObjectDetection.objects.filter(detection__in=rows.order_by().values("pk"))
+    loose = rows.exclude(pk__in=ObjectDetection.objects.values("detection"))
+    return linked.values("astro_object").distinct().count() + loose.count()

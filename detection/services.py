@@ -1,0 +1,281 @@
+"""From a difference to stored candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.core.events import publish
+from astrid_site.core.models import FileKind, StoredFile
+from astrid_site.core.stages import Progress, StageProduct
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from astrid_site.imaging.masks import is_bad
+from astrid_site.imaging.sky_cells import nested_index
+from detection.models import Detection, DetectionRun
+from differencing.models import DifferenceRun
+from differencing.selectors import difference_run_of
+from observations.models import ProcessingRun
+from observations.services.runs import clean_json
+from preprocessing.services import load_image, load_stars, put_array
+
+if TYPE_CHECKING:
+    from astrid_site.imaging.image import Image
+    from astrid_site.imaging.masks import MaskArray
+    from astrid_site.imaging.psf import PsfField
+    from detection.algorithms.measurement import Cut, Measurement
+    from detection.networks.feature_model import FeatureModel
+    from preprocessing.algorithms.stars import StarList
+
+#: More kept candidates than this on a million pixels are a bad subtraction, not a sky.
+MAX_KEPT_PER_MPIX = 300
+#: Rejected candidates kept for people who ask why something was missed, strongest first.
+MAX_REJECTED = 300
+#: A tiny frame may hold this many without being suspicious.
+_MIN_ALLOWED = 30
+
+
+@dataclass(frozen=True)
+class Subtracted:
+    """The stored planes of one difference, as detection reads them."""
+
+    difference: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    score: NDArray[np.float32]
+    mask: MaskArray
+    psf: PsfField
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """All that the search of one difference needs."""
+
+    run: DifferenceRun
+    science: Image
+    template: Image
+    difference: Image
+    subtracted: Subtracted
+    stars: StarList
+
+    @property
+    def fwhm_arcsec(self) -> float | None:
+        """Width of the difference's PSF on the sky."""
+        from preprocessing.algorithms.quality import pixel_scale_arcsec
+
+        scale = pixel_scale_arcsec(self.difference.wcs)
+        return None if scale is None else self.subtracted.psf.fwhm_pix * scale
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Measured candidates with their cuts, those to be stored, strongest first."""
+
+    measurements: list[Measurement]
+    cuts: list[tuple[Cut, ...]]
+    n_candidates: int
+    n_kept: int
+
+
+def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
+    """Search one difference: find peaks, measure, cut, keep the pixels, score.
+
+    Raises
+    ------
+    AlgorithmError
+        If so many candidates pass every cut that the subtraction must be bad.
+    """
+    from detection.algorithms.candidates import find_candidates
+    from detection.algorithms.measurement import CutConfig, measure
+
+    detection_run = cast(DetectionRun, run)
+    inputs = _load(run)
+    threshold = run.observation.survey.detection_threshold
+    config = CutConfig(min_score=threshold)
+    progress(0.2, "finding candidates")
+    candidates = find_candidates(inputs.subtracted, threshold=threshold)
+    progress(0.4, f"measuring {len(candidates)} candidates")
+    measurements = measure(
+        inputs.subtracted,
+        inputs.template,
+        inputs.science,
+        candidates=candidates,
+        stars=inputs.stars,
+    )
+    found = _apply_cuts(measurements, config, fwhm_pix=inputs.subtracted.psf.fwhm_pix)
+    _refuse_flood(found, inputs.subtracted)
+    progress(0.7, "cutting out triplets")
+    cutouts = _store_triplets(inputs, found, name=f"{run.observation.observation_id}-cutouts.npy")
+    rows = _rows(detection_run, inputs, found)
+
+    def save() -> None:
+        detection_run.difference_run = inputs.run
+        detection_run.cutouts_file = cutouts
+        detection_run.n_candidates, detection_run.n_kept = found.n_candidates, found.n_kept
+        detection_run.save(
+            update_fields=["difference_run", "cutouts_file", "n_candidates", "n_kept"]
+        )
+        Detection.objects.bulk_create(rows, batch_size=200)
+        publish("detection.found", subject_id=run.observation_id, payload={"count": found.n_kept})
+
+    file = inputs.run.file
+    return StageProduct(
+        metrics={
+            "n_candidates": found.n_candidates,
+            "n_kept": found.n_kept,
+            "n_stored": len(rows),
+            "psf_fwhm_pix": inputs.subtracted.psf.fwhm_pix,
+            "psf_fwhm_arcsec": inputs.fwhm_arcsec,
+            "n_scored": sum(row.real_bogus is not None for row in rows),
+        },
+        parameters={
+            "threshold": threshold,
+            "max_kept_per_mpix": MAX_KEPT_PER_MPIX,
+            "max_rejected": MAX_REJECTED,
+            **asdict(config),
+        },
+        inputs={"difference": file.sha256} if file else {},
+        save=save,
+    )
+
+
+def _load(run: ProcessingRun) -> _Inputs:
+    found = difference_run_of(run.observation_id, version=run.pipeline_version)
+    science_image = found.science_image if found else None
+    if (
+        found is None
+        or found.file is None
+        or found.template_file is None
+        or found.score_file is None
+        or science_image is None
+        or science_image.file is None
+        or science_image.stars_file is None
+    ):
+        msg = "no finished difference"
+        raise NoWorkError(msg)
+    difference, score = load_image(found.file), load_image(found.score_file)
+    if difference.variance is None or difference.psf is None:
+        msg = "the stored difference lacks its variance or PSF"
+        raise ValueError(msg)
+    return _Inputs(
+        run=found,
+        science=load_image(science_image.file),
+        template=load_image(found.template_file),
+        difference=difference,
+        subtracted=Subtracted(
+            difference=difference.data,
+            variance=difference.variance,
+            score=score.data,
+            mask=difference.mask,
+            psf=difference.psf,
+        ),
+        stars=load_stars(science_image.stars_file),
+    )
+
+
+def _apply_cuts(measurements: list[Measurement], config: Any, *, fwhm_pix: float) -> _Found:
+    """Every cut on every candidate; of the rejected only the strongest are carried on."""
+    from detection.algorithms.measurement import apply_cuts
+
+    pairs = [(m, apply_cuts(m, config, psf_fwhm_pix=fwhm_pix)) for m in measurements]
+    kept = [pair for pair in pairs if all(cut.kept for cut in pair[1])]
+    rejected = [pair for pair in pairs if not all(cut.kept for cut in pair[1])]
+    rejected.sort(key=lambda pair: -abs(pair[0].score))
+    chosen = kept + rejected[:MAX_REJECTED]
+    return _Found([m for m, _ in chosen], [c for _, c in chosen], len(pairs), len(kept))
+
+
+def _refuse_flood(found: _Found, subtracted: Subtracted) -> None:
+    mpix = float((~is_bad(subtracted.mask)).sum()) / 1e6
+    allowed = max(_MIN_ALLOWED, MAX_KEPT_PER_MPIX * mpix)
+    if found.n_kept > allowed:
+        msg = (
+            f"suspicious: {found.n_kept} candidates pass every cut, at most {allowed:.0f} are "
+            f"believable on {mpix:.2f} million good pixels"
+        )
+        raise AlgorithmError(
+            msg, n_kept=found.n_kept, n_allowed=int(allowed), n_candidates=found.n_candidates
+        )
+
+
+def _store_triplets(inputs: _Inputs, found: _Found, *, name: str) -> StoredFile | None:
+    from detection.algorithms.triplets import cut_triplets
+
+    if not found.measurements:
+        return None
+    triplets = cut_triplets(
+        inputs.science,
+        inputs.template,
+        inputs.subtracted,
+        x=np.array([m.x for m in found.measurements]),
+        y=np.array([m.y for m in found.measurements]),
+    )
+    return put_array(triplets, kind=FileKind.CUTOUTS, name=name)
+
+
+def _rows(run: DetectionRun, inputs: _Inputs, found: _Found) -> list[Detection]:
+    sky = _sky_positions(inputs.difference, found.measurements)
+    model = _load_model()
+    pairs = zip(found.measurements, found.cuts, strict=True)
+    return [
+        _row(run, m, cuts, index=i, place=sky[i], zero_point=inputs.science.zero_point, model=model)
+        for i, (m, cuts) in enumerate(pairs)
+    ]
+
+
+def _sky_positions(image: Image, measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """Columns of the position on the sky; empty where the frame has no world coordinates."""
+    if image.wcs is None or not measurements:
+        return [{} for _ in measurements]
+    x, y = np.array([m.x for m in measurements]), np.array([m.y for m in measurements])
+    ra, dec = image.wcs.all_pix2world(x, y, 0)
+    return [
+        {"ra": float(a) % 360.0, "dec": float(d), "healpix14": nested_index(float(a), float(d))}
+        for a, d in zip(ra, dec, strict=True)
+    ]
+
+
+def _load_model() -> FeatureModel | None:
+    """The trained scorer; without weights there is no score, never an untrained one."""
+    from detection.networks.feature_model import WEIGHTS_FILE, FeatureModel
+
+    return FeatureModel.load() if WEIGHTS_FILE.is_file() else None
+
+
+def _row(
+    run: DetectionRun,
+    m: Measurement,
+    cuts: tuple[Cut, ...],
+    *,
+    index: int,
+    place: dict[str, Any],
+    zero_point: float | None,
+    model: FeatureModel | None,
+) -> Detection:
+    from astrid_site.imaging.photometry import flux_to_mag
+
+    score = model.predict(m.features) if model else None
+    magnitude = flux_to_mag(abs(m.flux), m.flux_error, zero_point) if zero_point else None
+    return Detection(
+        run=run,
+        observation_id=run.observation_id,
+        index=index,
+        x=m.x,
+        y=m.y,
+        score=m.score,
+        flux=m.flux,
+        flux_error=m.flux_error,
+        magnitude=magnitude.mag if magnitude else None,
+        magnitude_error=magnitude.mag_error if magnitude else None,
+        fwhm_pix=m.fwhm_pix,
+        elongation=m.elongation,
+        mask_flags=m.mask_flags,
+        features=clean_json(m.features),
+        cuts=clean_json([asdict(cut) for cut in cuts]),
+        is_kept=all(cut.kept for cut in cuts),
+        real_bogus=score,
+        scorer=model.scorer[:60] if model and score is not None else "",
+        **place,
+    )

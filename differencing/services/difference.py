@@ -1,0 +1,266 @@
+"""Science minus template: register, warp, subtract, judge, store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from django.conf import settings
+
+from astrid_site.core.models import FileKind, StoredFile
+from astrid_site.core.stages import Progress, StageProduct
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from differencing.models import DifferenceRun, ReferenceImage
+from differencing.selectors import reference_run_of
+from differencing.services.building import flux_scale, rescale
+from observations.models import ProcessingRun
+from preprocessing.models import ScienceImage
+from preprocessing.selectors import science_image_of
+from preprocessing.services import (
+    load_image,
+    load_stars,
+    provenance_cards,
+    store_image,
+    store_preview,
+)
+
+if TYPE_CHECKING:
+    from astrid_site.imaging.image import Image
+    from differencing.algorithms.subtraction import Subtraction, SubtractionConfig
+    from preprocessing.algorithms.registration import Registration
+    from preprocessing.algorithms.stars import StarList
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What is subtracted from what."""
+
+    science_image: ScienceImage
+    reference: ReferenceImage
+    science: Image
+    science_stars: StarList
+    template: Image
+    template_stars: StarList
+
+
+class _Clock:
+    """Seconds of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        start = time.monotonic()
+        yield
+        self.seconds[f"{name}_s"] = round(time.monotonic() - start, 3)
+
+
+def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
+    """Subtract the reference from one science image and store the difference.
+
+    Raises
+    ------
+    NoWorkError
+        If the reference covers too little of the frame.
+    AlgorithmError
+        If the frames cannot be registered or matched, the world coordinates are wrong, or the
+        difference fails its quality judgement; carries the numbers.
+    """
+    clock = _Clock()
+    with clock.step("read"):
+        frames = _load_frames(run)
+    progress(0.15, "registering by stars")
+    with clock.step("register"):
+        registration = _register(frames, run.observation.survey.min_overlap)
+    progress(0.3, "warping the reference")
+    with clock.step("warp"):
+        template, science, tied = _align(frames, registration)
+    progress(0.45, "subtracting")
+    config = _config(run)
+    with clock.step("subtract"):
+        subtraction = _subtract(template, science, frames.science_stars, config=config)
+    progress(0.8, "storing the difference")
+    with clock.step("store"):
+        files = _store(run, science, template, subtraction=subtraction)
+    metrics = {
+        **subtraction.metrics,
+        **_registration_metrics(registration),
+        **tied,
+        "quality": subtraction.quality,
+        "psf_fwhm_pix": subtraction.psf.fwhm_pix,
+        **clock.seconds,
+    }
+    return _product(
+        cast(DifferenceRun, run), frames, subtraction=subtraction, files=files, metrics=metrics,
+        parameters=asdict(config),
+    )  # fmt: skip
+
+
+def _load_frames(run: ProcessingRun) -> _Frames:
+    choice = reference_run_of(run.observation_id, version=run.pipeline_version)
+    image = science_image_of(run.observation_id, version=run.pipeline_version)
+    reference = choice.reference if choice else None
+    if reference is None or image is None or image.file is None or image.stars_file is None:
+        msg = "no finished reference or science image"
+        raise NoWorkError(msg)
+    return _Frames(
+        science_image=image,
+        reference=reference,
+        science=load_image(image.file),
+        science_stars=load_stars(image.stars_file),
+        template=load_image(reference.file),
+        template_stars=load_stars(reference.stars_file),
+    )
+
+
+def _register(frames: _Frames, min_overlap: float) -> Registration:
+    from preprocessing.algorithms.registration import register
+
+    registration = register(
+        frames.template,
+        frames.template_stars,
+        frames.science,
+        science_stars=frames.science_stars,
+    )
+    if registration.overlap < min_overlap:
+        msg = (
+            f"the reference covers {registration.overlap:.0%} of the frame, "
+            f"{min_overlap:.0%} are needed"
+        )
+        raise NoWorkError(msg, overlap=registration.overlap, overlap_required=min_overlap)
+    return registration
+
+
+def _align(
+    frames: _Frames, registration: Registration
+) -> tuple[Image, Image, dict[str, float | None]]:
+    """Template on the science grid and flux scale; science with the reference's sky positions."""
+    from differencing.algorithms.astrometry import tie_wcs
+    from preprocessing.algorithms.warp import warp
+
+    science = frames.science
+    scale = flux_scale(registration.flux_ratio, frames.template, science)
+    template = rescale(warp(frames.template, registration, shape=science.shape), scale)
+    tied: dict[str, float | None] = {}
+    if frames.template.wcs is not None:
+        found = tie_wcs(science.wcs, frames.template.wcs, registration, shape=science.shape)
+        science = science.with_(wcs=found.wcs)
+        tied = {"wcs_tie_rms_pix": found.rms_pix, "wcs_tie_shift_pix": found.shift_pix}
+    template = template.with_(wcs=science.wcs, zero_point=science.zero_point, unit=science.unit)
+    return template, science, tied
+
+
+def _config(run: ProcessingRun) -> SubtractionConfig:
+    from differencing.algorithms.subtraction import SubtractionConfig
+
+    method = run.observation.survey.method
+    if method not in {"auto", "kernel", "zogy"}:
+        msg = f"the survey's method {method!r} is none of auto, kernel, zogy"
+        raise AlgorithmError(msg)
+    chosen = cast(Literal["auto", "kernel", "zogy"], method)
+    return SubtractionConfig(method=chosen, threads=settings.WORKER_THREADS)
+
+
+def _subtract(
+    template: Image, science: Image, stars: StarList, *, config: SubtractionConfig
+) -> Subtraction:
+    """Subtract; with method "auto" both methods were tried before a difference is judged failed."""
+    from differencing.algorithms.subtract import subtract
+
+    done = subtract(template, science, stars=stars, config=config)
+    if done.quality == "fail":
+        msg = f"the difference ({done.method}) fails: {'; '.join(done.quality_reasons)}"
+        raise AlgorithmError(msg, **{f"m_{name}": value for name, value in done.metrics.items()})
+    return done
+
+
+def _registration_metrics(registration: Registration) -> dict[str, Any]:
+    return {
+        "registration": registration.method,
+        "n_matched_stars": registration.n_matched,
+        "registration_rms_pix": registration.rms_pix,
+        "wcs_offset_arcsec": registration.wcs_offset_arcsec,
+        "star_flux_ratio": registration.flux_ratio,
+        "overlap": registration.overlap,
+    }
+
+
+def _store(
+    run: ProcessingRun, science: Image, template: Image, *, subtraction: Subtraction
+) -> dict[str, StoredFile]:
+    """Keep difference, template and score as FITS, and a picture of the difference."""
+    name = run.observation.observation_id
+    cards = provenance_cards(run.observation, run) | {"SUBMETH": subtraction.method}
+    difference = science.with_(
+        data=subtraction.difference,
+        variance=subtraction.variance,
+        mask=subtraction.mask,
+        psf=subtraction.psf,
+    )
+    score = science.with_(
+        data=subtraction.score, variance=None, mask=subtraction.mask, psf=None, unit="sigma",
+        zero_point=None,
+    )  # fmt: skip
+    history = [subtraction.method_reason, *subtraction.quality_reasons]
+    images = {
+        "file": (difference, FileKind.DIFFERENCE, "difference"),
+        "template_file": (template, FileKind.REFERENCE, "template"),
+        "score_file": (score, FileKind.SCORE, "score"),
+    }
+    files = {
+        field: store_image(
+            image, kind=kind, name=f"{name}-{what}.fits", header=cards, history=history
+        )
+        for field, (image, kind, what) in images.items()
+    }
+    files["preview_file"] = store_preview(difference, name=f"{name}-difference.png")
+    return files
+
+
+def _product(
+    run: DifferenceRun,
+    frames: _Frames,
+    *,
+    subtraction: Subtraction,
+    files: dict[str, StoredFile],
+    metrics: dict[str, Any],
+    parameters: dict[str, Any],
+) -> StageProduct:
+    def save() -> None:
+        run.reference, run.science_image = frames.reference, frames.science_image
+        for field, stored in files.items():
+            setattr(run, field, stored)
+        run.method, run.method_reason = subtraction.method[:20], subtraction.method_reason
+        run.quality = DifferenceRun.Quality(subtraction.quality)
+        run.quality_reasons = list(subtraction.quality_reasons)
+        run.save(
+            update_fields=[
+                "reference", "science_image", "method", "method_reason", "quality",
+                "quality_reasons", *files,
+            ]
+        )  # fmt: skip
+
+    science_file = frames.science_image.file
+    return StageProduct(
+        metrics=metrics,
+        parameters=parameters,
+        inputs={
+            "reference": frames.reference.file.sha256,
+            **({"science": science_file.sha256} if science_file else {}),
+        },
+        save=save,
+        log=(subtraction.method_reason, *subtraction.quality_reasons),
+    )
+
+
+def load_difference(run: DifferenceRun) -> Image:
+    """The stored difference with variance, mask, PSF and world coordinates."""
+    if run.file is None:
+        msg = f"run: {run.pk} has no difference"
+        raise ValueError(msg)
+    return load_image(run.file)

@@ -1,0 +1,230 @@
+"""Which reference a frame is compared with: one that exists, or one built for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from astrid_site.core.errors import NotYetError
+from astrid_site.core.stages import Progress, StageProduct
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from differencing import selectors
+from differencing.models import ReferenceImage, ReferenceRun
+from differencing.services.building import BuiltReference, build_reference, find_reference
+from observations.algorithms.coverage import covered_fraction
+from observations.models import Observation, ProcessingRun
+from preprocessing.models import ScienceImage
+from preprocessing.services import load_image, load_stars
+
+#: Frames of the same target that are asked whether the WCS of this one is wrong.
+_MAX_WITNESSES = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A reference that exists, or the epochs to build one of, and why."""
+
+    reason: str
+    reference: ReferenceImage | None = None
+    epochs: tuple[ScienceImage, ...] = ()
+    is_pinned: bool = False
+
+
+def run_reference(run: ProcessingRun, progress: Progress) -> StageProduct:
+    """Choose the reference of one observation, or build it of earlier epochs.
+
+    Raises
+    ------
+    NotYetError
+        While frames that may belong to it are still being calibrated.
+    NoWorkError
+        If there is nothing to compare with yet; says what is missing.
+    AlgorithmError
+        If the stars of a frame of the same target contradict this frame's world coordinates.
+    """
+    reference_run = cast(ReferenceRun, run)
+    progress(0.05, "looking for a reference")
+    choice = choose(reference_run)
+    built: BuiltReference | None = None
+    if choice.reference is None:
+        built = build_reference(choice.epochs, is_pinned=choice.is_pinned, run=run, report=progress)
+
+    def save() -> None:
+        reference_run.reference = choice.reference or (built.save() if built else None)
+        reference_run.save(update_fields=["reference"])
+
+    survey = run.observation.survey
+    inputs = {"reference": choice.reference.file.sha256} if choice.reference else {}
+    if built is not None:
+        inputs = {f"epoch_{i}": key for i, key in enumerate(built.epoch_hashes)}
+    return StageProduct(
+        metrics={
+            "built": built is not None,
+            "n_epochs": len(built.epochs) if built else _n_epochs(choice.reference),
+            **(built.metrics if built else {}),
+        },
+        parameters={
+            "min_overlap": survey.min_overlap,
+            "reference_min_epochs": survey.reference_min_epochs,
+            "reference_max_epochs": survey.reference_max_epochs,
+        },
+        inputs=inputs,
+        save=save,
+        log=(choice.reason, *(built.notes if built else ())),
+    )
+
+
+def _n_epochs(reference: ReferenceImage | None) -> int:
+    return reference.epochs.count() if reference else 0
+
+
+def choose(run: ReferenceRun) -> Choice:
+    """Apply the rule; named frames first, then what exists, then what can be built."""
+    observation, version = run.observation, run.pipeline_version
+    named = selectors.named_frames(observation)
+    _wait_for(observation, selectors.uncalibrated(named))
+    if epochs := _usable(observation, selectors.calibrated(named, version=version)):
+        return _of_named(observation, epochs)
+    if observation.observed_at is None:
+        msg = (
+            "no reference: the frame has no date, so no other is known to be earlier; "
+            "give its date, or name frames as template"
+        )
+        raise NoWorkError(msg)
+    for reference in selectors.references_for(observation):
+        overlap = overlap_with(observation, reference)
+        if overlap is None or overlap >= observation.survey.min_overlap:
+            return Choice("reused a reference that ends before this frame", reference)
+    earlier = selectors.earlier_frames(observation)
+    _wait_for(observation, selectors.uncalibrated(earlier))
+    images = selectors.calibrated(earlier, version=version)
+    epochs = _usable(observation, images)
+    needed = observation.survey.reference_min_epochs
+    if len(epochs) < needed:
+        named_images = selectors.calibrated(named, version=version)
+        _refuse_wrong_wcs(run, [*named_images, *images])
+        raise NoWorkError(
+            _why_none(observation, len(epochs)), n_epochs=len(epochs), n_needed=needed
+        )
+    chosen = _best(epochs, observation.survey.reference_max_epochs)
+    known = find_reference(chosen)
+    return Choice(f"made of {len(chosen)} earlier epochs", known, chosen)
+
+
+def _best(epochs: Sequence[ScienceImage], limit: int) -> tuple[ScienceImage, ...]:
+    """The deepest epochs, deepest first: depth counts seeing, sky and exposure alike.
+
+    Without zero points depths cannot be compared, and the sharpest come first.
+    """
+
+    def rank(image: ScienceImage) -> tuple[float, float, str]:
+        depth = image.limiting_magnitude if has_depths else None
+        width = image.fwhm_pix if image.fwhm_pix is not None else float("inf")
+        return (-(depth or 0.0), width, str(image.observation_id))
+
+    has_depths = all(image.limiting_magnitude is not None for image in epochs)
+    return tuple(sorted(epochs, key=rank)[:limit])
+
+
+def _of_named(observation: Observation, epochs: Sequence[ScienceImage]) -> Choice:
+    chosen = _best(epochs, observation.survey.reference_max_epochs)
+    reason = f"made of {len(chosen)} frames that a person named as template"
+    return Choice(reason, find_reference(chosen), chosen, is_pinned=True)
+
+
+def _usable(observation: Observation, images: Sequence[ScienceImage]) -> list[ScienceImage]:
+    """Images that cover enough of the frame, as far as is known before stars are matched."""
+    needed = observation.survey.min_overlap
+    kept = []
+    for image in images:
+        overlap = overlap_with(observation, image.observation)
+        if overlap is None or overlap >= needed:
+            kept.append(image)
+    return kept
+
+
+def overlap_with(observation: Observation, other: Observation | ReferenceImage) -> float | None:
+    """Fraction of the frame that another covers; None where only its target is known."""
+    if observation.footprint and other.footprint:
+        return covered_fraction(observation.footprint, other.footprint)
+    return None if is_same_target(observation, other) else 0.0
+
+
+def is_same_target(observation: Observation, other: Observation | ReferenceImage) -> bool:
+    """Whether both name the same field."""
+    name = observation.target.strip().casefold()
+    return bool(name) and name == other.target.strip().casefold()
+
+
+def _wait_for(observation: Observation, frames: Sequence[Observation]) -> None:
+    needed = observation.survey.min_overlap
+    overlaps = [overlap_with(observation, frame) for frame in frames]
+    n = sum(overlap is None or overlap >= needed for overlap in overlaps)
+    if n:
+        msg = f"waits for {n} earlier frame{'s' if n > 1 else ''}"
+        raise NotYetError(msg)
+
+
+def _why_none(observation: Observation, n_epochs: int) -> str:
+    needed = observation.survey.reference_min_epochs
+    if not observation.footprint and not observation.target.strip():
+        return (
+            "no reference: the frame has neither world coordinates nor a target name, "
+            "so nothing says which frames show the same field"
+        )
+    if n_epochs == 0:
+        return "no reference yet: no earlier frame of this field in this band"
+    return f"no reference yet: {n_epochs} of {needed} earlier epochs of this field in this band"
+
+
+def _refuse_wrong_wcs(run: ReferenceRun, images: Sequence[ScienceImage]) -> None:
+    """Raise if a frame of the same target shows the same stars at another place of the sky.
+
+    A frame whose world coordinates are wrong by more than its size seems to show another field;
+    without this test it would be skipped for want of a reference and nobody would know.
+    """
+    from preprocessing.algorithms.registration import register
+
+    observation = run.observation
+    witnesses = [
+        image
+        for image in images
+        if observation.footprint
+        and image.observation.footprint
+        and is_same_target(observation, image.observation)
+        and (overlap_with(observation, image.observation) or 0.0) < observation.survey.min_overlap
+    ]
+    own = selectors.finished_images().filter(
+        observation=observation, pipeline_version=run.pipeline_version
+    )
+    mine = own.first()
+    if not witnesses or mine is None or mine.file is None or mine.stars_file is None:
+        return
+    science, stars = load_image(mine.file), load_stars(mine.stars_file)
+    for witness in witnesses[:_MAX_WITNESSES]:
+        if witness.file is None or witness.stars_file is None:
+            continue
+        try:
+            register(
+                load_image(witness.file),
+                load_stars(witness.stars_file),
+                science,
+                science_stars=stars,
+            )
+        except NoWorkError:
+            continue
+        except AlgorithmError as error:
+            if error.numbers.get("offset_arcsec") is None:
+                continue
+            raise _wrong_wcs(error, witness.observation) from error
+
+
+def _wrong_wcs(error: AlgorithmError, witness: Observation) -> AlgorithmError:
+    offset = float(cast(float, error.numbers["offset_arcsec"]))
+    amount = f"{offset / 60:.1f} arcmin" if offset >= 60 else f"{offset:.0f} arcsec"
+    msg = (
+        f"the WCS is wrong by {amount}: the stars are those of {witness.observation_id}, "
+        "which lies elsewhere on the sky by its own WCS"
+    )
+    return AlgorithmError(msg, **error.numbers)

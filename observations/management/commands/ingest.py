@@ -1,0 +1,125 @@
+"""Take files and folders in: ``manage.py ingest PATH...``."""
+
+from __future__ import annotations
+
+import csv
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from astrid_site.core.errors import ApplicationError
+from observations.models import Survey
+from observations.services import IngestResult, ingest_file
+from observations.services.folders import Candidate, gather, survey_for
+
+_COLOURS = {"created": "green", "duplicate": "yellow", "refused": "red"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Take FITS files (and folders of them, at any depth) in. Repeating it changes nothing. "
+        "A table sidecar.csv beside the files corrects headers that lie or are silent. "
+        "Exit code: 0 all well, 1 some file was refused, 2 nothing usable."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the command line."""
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        parser.add_argument("--survey", help="survey of the files; their folder's name by default")
+        parser.add_argument("--sidecar", type=Path, help="table of what headers should say")
+        parser.add_argument("--dry-run", action="store_true", help="look only, store nothing")
+        parser.add_argument("--report", type=Path, help="write the outcome of every file (CSV)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Ingest and report."""
+        try:
+            candidates = gather(options["paths"], sidecar=options["sidecar"])
+        except ApplicationError as error:
+            raise CommandError(str(error), returncode=2) from error
+        results = _ingest_all(
+            candidates, survey_name=options["survey"], dry_run=options["dry_run"],
+            quiet=options["verbosity"] == 0,
+        )  # fmt: skip
+        if options["report"]:
+            _write_report(options["report"], results)
+        if options["verbosity"] > 0:
+            _print_report(
+                results, Console(file=self.stdout, width=None if self.stdout.isatty() else 160)
+            )
+        usable = sum(result.outcome != "refused" for result in results)
+        if not usable:
+            msg = "no usable file" if results else "no file at all"
+            raise CommandError(msg, returncode=2)
+        if usable < len(results):
+            msg = f"{len(results) - usable} of {len(results)} files refused"
+            raise CommandError(msg, returncode=1)
+
+
+def _ingest_all(
+    candidates: list[Candidate], *, survey_name: str | None, dry_run: bool, quiet: bool
+) -> list[IngestResult]:
+    surveys: dict[str, Survey] = {}
+    results = []
+    with _progress_bar(quiet=quiet) as bar:
+        for candidate in bar.track(candidates, description="Taking frames in"):
+            name = survey_name or candidate.folder_name
+            if name not in surveys:
+                surveys[name] = survey_for(name, candidate.path.parent)
+            results.append(
+                ingest_file(
+                    candidate.path,
+                    survey=surveys[name],
+                    file_name=candidate.path.name,
+                    overrides=candidate.overrides.values,
+                    companions=candidate.overrides.companions,
+                    dry_run=dry_run,
+                )
+            )
+    return results
+
+
+def _progress_bar(*, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
+
+
+def _print_report(results: list[IngestResult], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("File", "Outcome", "Observation", "Reason"):
+        table.add_column(column, overflow="fold")
+    for result in results:
+        name = result.observation.observation_id if result.observation else ""
+        colour = _COLOURS[result.outcome]
+        table.add_row(result.file_name, f"[{colour}]{result.outcome}", name, result.reason)
+    console.print(table)
+    counts = {key: sum(r.outcome == key for r in results) for key in _COLOURS}
+    console.print(", ".join(f"{count} {key}" for key, count in counts.items()))
+
+
+def _write_report(path: Path, results: list[IngestResult]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file", "outcome", "code", "observation", "observation_id", "reason"])
+        for result in results:
+            row = result.observation
+            writer.writerow(
+                [
+                    result.file_name,
+                    result.outcome,
+                    result.code,
+                    row.pk if row else "",
+                    row.observation_id if row else "",
+                    result.reason,
+                ]
+            )

@@ -1,0 +1,276 @@
+"""From a raw frame to a stored science image."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.core.models import FileKind, StoredFile
+from astrid_site.core.provenance import code_version
+from astrid_site.core.stages import Progress, StageProduct
+from astrid_site.core.storage import local_copy, put_bytes, put_file
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.masks import MaskPlane, is_bad
+from observations.models import Observation, ProcessingRun
+from observations.services.frames import frame_facts
+from preprocessing.models import ScienceImage
+
+if TYPE_CHECKING:
+    from astrid_site.imaging.image import Image
+    from astrid_site.imaging.psf import PsfField
+    from preprocessing.algorithms.stars import StarList
+
+_STAR_COLUMNS = ("x", "y", "flux", "flux_error", "peak", "is_star")
+_STAR_DTYPE = np.dtype([(name, "?" if name == "is_star" else "<f8") for name in _STAR_COLUMNS])
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Planes that came with a frame; None for what did not."""
+
+    mask: NDArray[np.uint16] | None = None
+    variance: NDArray[np.float32] | None = None
+    psf: PsfField | None = None
+
+
+def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
+    """Calibrate one raw frame and store the science image, its stars and a preview."""
+    from preprocessing.algorithms.preprocess import PreprocessConfig, preprocess_image
+
+    science = cast(ScienceImage, run)
+    observation = science.observation
+    progress(0.05, "reading the frame")
+    frame, warnings = load_raw(observation)
+    companions = load_companions(observation, shape=frame.shape)
+    progress(0.2, "masking, sky, stars, PSF")
+    config = PreprocessConfig()
+    done = preprocess_image(
+        frame,
+        config,
+        given_psf=companions.psf,
+        given_variance=companions.variance,
+        given_mask=companions.mask,
+    )
+    progress(0.8, "storing the science image")
+    name = _product_name(observation)
+    cards = provenance_cards(observation, run)
+    file = store_image(
+        done.image, kind=FileKind.SCIENCE, name=f"{name}-science.fits", header=cards,
+        history=done.notes,
+    )  # fmt: skip
+    stars_file = store_stars(done.stars, name=f"{name}-stars.npy")
+    preview = store_preview(done.image, name=f"{name}.png")
+    metrics = dict(done.metrics)
+
+    def save() -> None:
+        science.file, science.stars_file, science.preview_file = file, stars_file, preview
+        science.fwhm_pix = _number(metrics.get("fwhm_pix"))
+        science.seeing_arcsec = _number(metrics.get("seeing_arcsec"))
+        science.sky_noise = _number(metrics.get("sky_noise"))
+        science.zero_point = _number(metrics.get("zero_point"))
+        science.limiting_magnitude = _number(metrics.get("limiting_magnitude"))
+        n_stars = _number(metrics.get("n_stars"))
+        science.n_stars = None if n_stars is None else int(n_stars)
+        science.save()
+
+    return StageProduct(
+        metrics=metrics,
+        parameters=asdict(config),
+        inputs=_inputs(observation),
+        save=save,
+        log=(*warnings, *done.notes),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _product_name(observation: Observation) -> str:
+    """File name for downloads: the observation's id without what file systems dislike."""
+    name = observation.observation_id[:120]
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def _inputs(observation: Observation) -> dict[str, str]:
+    files = {
+        "raw": observation.raw_file,
+        "mask": observation.mask_file,
+        "noise": observation.noise_file,
+        "psf": observation.psf_file,
+    }
+    return {name: file.sha256 for name, file in files.items() if file is not None}
+
+
+def load_raw(observation: Observation) -> tuple[Image, tuple[str, ...]]:
+    """The raw frame through the gate, with gain, saturation and the like filled in."""
+    from astrid_site.imaging.fits_io import read_image
+
+    file_name = observation.raw_file.name
+    hdu = int(observation.raw_hdu) if observation.raw_hdu.isdigit() else observation.raw_hdu or None
+    with local_copy(observation.raw_file) as path:
+        source = read_image(path, file_name=file_name, hdu=hdu)
+    facts = frame_facts(observation)
+    image = source.image.with_(
+        gain=facts.gain,
+        read_noise=facts.read_noise,
+        saturation=facts.saturation,
+        zero_point=facts.zero_point,
+        exposure_s=facts.exposure_s,
+    )
+    warnings = source.warnings
+    if source.wcs_problem:
+        warnings = (*warnings, f"no world coordinates: {source.wcs_problem}")
+    return image, warnings
+
+
+def load_companions(observation: Observation, *, shape: tuple[int, int]) -> Companions:
+    """Mask, noise and PSF that came with the frame."""
+    mask = _plane(observation.mask_file, "mask", shape)
+    noise = _plane(observation.noise_file, "noise", shape)
+    psf = _plane(observation.psf_file, "psf", None)
+    flags = None
+    if mask is not None:
+        bad = ~np.isfinite(mask) | (mask != 0)
+        flags = np.where(bad, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
+    variance = None
+    if noise is not None:
+        # a noise that is not positive says that the pixel was not measured
+        usable = np.isfinite(noise) & (noise > 0)
+        variance = np.where(usable, noise.astype(np.float64) ** 2, 0.0).astype(np.float32)
+    return Companions(flags, variance, None if psf is None else given_psf(psf, shape=shape))
+
+
+def _plane(
+    stored: StoredFile | None, what: str, shape: tuple[int, int] | None
+) -> NDArray[np.float32] | None:
+    from astrid_site.imaging.fits_io import read_plane
+
+    if stored is None:
+        return None
+    with local_copy(stored) as path:
+        plane = read_plane(path, file_name=stored.name)
+    if shape is not None and plane.shape != shape:
+        msg = (
+            f"the {what} {stored.name} has {plane.shape[1]} x {plane.shape[0]} pixels, "
+            f"the frame {shape[1]} x {shape[0]}"
+        )
+        raise AlgorithmError(msg, nx=plane.shape[1], ny=plane.shape[0])
+    return plane
+
+
+def given_psf(
+    plane: NDArray[np.float32], *, shape: tuple[int, int], max_half: int = 50
+) -> PsfField:
+    """A PSF image as a constant field: centred on its peak, cut where it holds no more light.
+
+    Raises
+    ------
+    AlgorithmError
+        If it has no positive sum, or its peak is too near its edge.
+    """
+    from astrid_site.imaging.psf import constant_psf
+
+    image = np.where(np.isfinite(plane), plane, np.float32(0)).astype(np.float32)
+    row, column = np.unravel_index(int(image.argmax()), image.shape)
+    ny, nx = image.shape
+    half = int(min(row, column, ny - 1 - row, nx - 1 - column, max_half))
+    if half < 2 or not image.sum() > 0:
+        msg = "the given PSF has no light or its peak lies at its edge"
+        raise AlgorithmError(msg, nx=nx, ny=ny)
+    square = image[row - half : row + half + 1, column - half : column + half + 1]
+    return constant_psf(_trim(square), shape=shape)
+
+
+def _trim(square: NDArray[np.float32], *, enclosed: float = 0.995) -> NDArray[np.float32]:
+    """The smallest centred square with 99.5 % of the light; every later stage is faster for it."""
+    middle = square.shape[0] // 2
+    total = float(square.sum())
+    for half in range(4, middle + 1):
+        part = square[middle - half : middle + half + 1, middle - half : middle + half + 1]
+        if float(part.sum()) >= enclosed * total:
+            return part
+    return square
+
+
+def provenance_cards(observation: Observation, run: ProcessingRun) -> dict[str, Any]:
+    """Cards that say what a product was made of and by what."""
+    return {
+        "SURVEY": observation.survey.name,
+        "OBSID": observation.observation_id,
+        "OBJECT": observation.target,
+        "FILTER": observation.band,
+        "DATE-OBS": observation.observed_at.isoformat() if observation.observed_at else None,
+        "MJD-MID": observation.mid_mjd,
+        "RAWSHA": observation.raw_file.sha256,
+        "SIMULATE": observation.is_simulated,
+        "PIPEVER": run.pipeline_version,
+        "CODEVER": code_version(),
+        "ORIGIN": "AstrID",
+    }
+
+
+def store_image(
+    image: Image,
+    *,
+    kind: FileKind,
+    name: str,
+    header: Mapping[str, Any],
+    history: Sequence[str] = (),
+) -> StoredFile:
+    """Write an image with all its planes and keep it."""
+    from astrid_site.imaging.fits_io import write_image
+
+    with tempfile.TemporaryDirectory(prefix="astrid-") as folder:
+        path = Path(folder) / "image.fits"
+        write_image(path, image, header=header, history=history)
+        return put_file(path, kind=kind, name=name, media_type="application/fits")
+
+
+def load_image(stored: StoredFile) -> Image:
+    """A stored product with all its planes."""
+    from astrid_site.imaging.fits_io import read_product
+
+    with local_copy(stored) as path:
+        return read_product(path)[0]
+
+
+def store_preview(image: Image, *, name: str) -> StoredFile:
+    """A PNG of a frame, at most 1024 pixels wide; pixels without data are shown as missing."""
+    from astrid_site.imaging.display import render_frame_png
+
+    shown = np.where(is_bad(image.mask, MaskPlane.NO_DATA), np.float32(np.nan), image.data)
+    return put_bytes(
+        render_frame_png(shown), kind=FileKind.PREVIEW, name=name, media_type="image/png"
+    )
+
+
+def store_stars(stars: StarList, *, name: str) -> StoredFile:
+    """A star list as a structured npy file."""
+    table = np.zeros(len(stars), dtype=_STAR_DTYPE)
+    for column in _STAR_COLUMNS:
+        table[column] = getattr(stars, column)
+    return put_array(table, kind=FileKind.STARS, name=name)
+
+
+def load_stars(stored: StoredFile) -> StarList:
+    """A stored star list."""
+    from preprocessing.algorithms.stars import StarList
+
+    with local_copy(stored) as path:
+        table = np.load(path, allow_pickle=False)
+    return StarList(**{name: np.ascontiguousarray(table[name]) for name in _STAR_COLUMNS})
+
+
+def put_array(array: NDArray[Any], *, kind: FileKind, name: str) -> StoredFile:
+    """An array as an npy file, without pickled objects."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return put_bytes(buffer.getvalue(), kind=kind, name=name, media_type="application/x-npy")
