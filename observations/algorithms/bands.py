@@ -27,7 +27,8 @@ class _Mission:
 
     ``keywords`` are tried in order; ``normalise`` gives the band of a header value, None if the
     value is not in the vocabulary; ``grammar`` holds the group ``band`` (and ``kind``), whose
-    tokens ``tokens`` translates; ``kinds`` are the product kinds that are images of the sky.
+    tokens ``tokens`` translates; ``kinds`` are the product kinds that are images of the sky;
+    ``only`` is the band of a mission that has no other.
     """
 
     keywords: tuple[str, ...]
@@ -35,6 +36,7 @@ class _Mission:
     grammar: re.Pattern[str] | None = None
     tokens: Mapping[str, str] | None = None
     kinds: frozenset[str] | None = None
+    only: str | None = None
 
 
 _SLOAN = frozenset("ugrizy")
@@ -83,6 +85,8 @@ def parse_band(
         grism exposures and companion planes, ``"unknown: …"`` otherwise.
     """
     rules = _MISSIONS.get(mission.strip().upper(), _MISSIONS[""])
+    if rules.only is not None:
+        return BandReading(rules.only, "the mission has one band")
     name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     match = rules.grammar.fullmatch(_stem(name)) if rules.grammar else None
     if match is not None:
@@ -238,7 +242,7 @@ _MISSIONS: dict[str, _Mission] = {
         None,
         frozenset({"drz", "drc", "flt", "flc", "sci", "mos"}),
     ),
-    "TESS": _Mission((), _generic),
+    "TESS": _Mission((), _generic, only="tess"),
     "SDSS": _Mission(
         ("FILTER",),
         _sloan,
