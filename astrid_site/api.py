@@ -8,7 +8,8 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import path
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.renderers import OpenApiJsonRenderer2
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework import generics, serializers
 from rest_framework.permissions import IsAuthenticated
@@ -18,13 +19,16 @@ from rest_framework.views import APIView
 
 from astrid_site import pipeline
 from astrid_site.accounts.api import ApiKeyDetail, ApiKeyList
-from astrid_site.core.errors import ApplicationError
+from astrid_site.core.fields import ListQuery, read_query
 from astrid_site.core.models import Job
+from astrid_site.core.permissions import person
+from astrid_site.core.status import JobState, RunStatus
 from astrid_site.monitoring.api import HealthLive, HealthReady
+from astrid_site.pages.observation import StageRow, stage_rows
 from catalog.api import ConeSearch, ObjectDetail, ObjectList
 from curation.api import CandidateVerdict, NextCandidates
 from detection.api import CandidateDetail, CandidateList, CandidatePanel, CandidatePixels
-from observations.api import ObservationDetail, ObservationList, StageOutput, SurveyList
+from observations.api import ObservationDetail, ObservationList, SurveyList
 from observations.models import Observation
 
 app_name = "api"
@@ -51,25 +55,31 @@ class JobOutput(serializers.ModelSerializer[Job]):
         )
 
 
+class JobQuery(ListQuery):
+    """Filters of the list of jobs."""
+
+    subject = serializers.UUIDField(required=False, help_text="The observation worked on.")
+    kind = serializers.CharField(required=False, max_length=40)
+    state = serializers.ChoiceField(required=False, choices=JobState.choices)
+
+
 class JobList(generics.ListAPIView[Job]):
     """Jobs, newest first."""
 
     required_permissions = {"GET": "core.view_job"}
     serializer_class = JobOutput
 
-    @extend_schema(parameters=[OpenApiParameter("subject", UUID), OpenApiParameter("state", str)])
+    @extend_schema(parameters=[JobQuery])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of jobs."""
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Job]:
         """Apply the filters of the query string."""
-        rows = Job.objects.all()
-        if subject := self.request.query_params.get("subject"):
-            rows = rows.filter(subject_id=_uuid(subject))
-        if state := self.request.query_params.get("state"):
-            rows = rows.filter(state=state)
-        return rows
+        wanted = read_query(JobQuery, self.request)
+        if "subject" in wanted:
+            wanted["subject_id"] = wanted.pop("subject")
+        return Job.objects.filter(**wanted)
 
 
 class JobDetail(generics.RetrieveAPIView[Job]):
@@ -80,6 +90,22 @@ class JobDetail(generics.RetrieveAPIView[Job]):
     queryset = Job.objects.all()
 
 
+class StageOutput(serializers.Serializer[Any]):
+    """One stage of an observation; ``none`` where it was not reached."""
+
+    stage = serializers.CharField(source="name")
+    title = serializers.CharField()
+    status = serializers.ChoiceField(choices=["none", "queued", *RunStatus.values])
+    reason = serializers.CharField(source="run.reason", default="")
+    metrics = serializers.JSONField(source="run.metrics", default=dict)
+    numbers = serializers.JSONField(source="run.numbers", default=dict)
+    started_at = serializers.DateTimeField(source="run.started_at", default=None, allow_null=True)
+    finished_at = serializers.DateTimeField(source="run.finished_at", default=None, allow_null=True)
+    seconds = serializers.FloatField(allow_null=True)
+    job = serializers.UUIDField(source="job.id", default=None, allow_null=True)
+    progress = serializers.FloatField(source="job.progress", default=None, allow_null=True)
+
+
 class ObservationTimeline(APIView):
     """Every stage of one observation: state, reason, numbers."""
 
@@ -88,7 +114,7 @@ class ObservationTimeline(APIView):
     @extend_schema(responses=StageOutput(many=True))
     def get(self, request: Request, pk: UUID) -> Response:
         """The stages in their order."""
-        rows = pipeline.timeline(get_object_or_404(Observation, pk=pk))
+        rows = stage_rows(get_object_or_404(Observation, pk=pk))
         return Response(StageOutput(rows, many=True).data)
 
 
@@ -100,7 +126,7 @@ class ObservationRetry(APIView):
     @extend_schema(request=None, responses={202: JobOutput})
     def post(self, request: Request, pk: UUID) -> Response:
         """Queue it again."""
-        job = pipeline.retry(get_object_or_404(Observation, pk=pk), request.user)
+        job = pipeline.retry(get_object_or_404(Observation, pk=pk), person(request))
         return Response(JobOutput(job).data, status=202)
 
 
@@ -112,7 +138,7 @@ class ObservationCancel(APIView):
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel its unfinished job."""
-        pipeline.cancel(get_object_or_404(Observation, pk=pk), request.user)
+        pipeline.cancel(get_object_or_404(Observation, pk=pk), person(request))
         return Response(status=204)
 
 
@@ -120,6 +146,7 @@ class Schema(SpectacularAPIView):
     """The OpenAPI document, for people who are signed in."""
 
     permission_classes = [IsAuthenticated]
+    renderer_classes = [OpenApiJsonRenderer2]
 
 
 class Docs(SpectacularSwaggerSplitView):
@@ -127,14 +154,6 @@ class Docs(SpectacularSwaggerSplitView):
 
     permission_classes = [IsAuthenticated]
     url_name = "api:schema"
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        msg = f"subject: {text!r} is not a UUID"
-        raise ApplicationError(msg) from None
 
 
 urlpatterns = [

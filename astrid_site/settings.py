@@ -25,6 +25,10 @@ DATA_DIR = read_folder("ASTRID_DATA_DIR", BASE_DIR / "var")
 
 def _secret_key() -> str:
     key = read_text("ASTRID_SECRET_KEY")
+    is_weak = len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")
+    if key and PRODUCTION and is_weak:
+        msg = "ASTRID_SECRET_KEY: too weak; make one with 'openssl rand -base64 48'"
+        raise ImproperlyConfigured(msg)
     if key:
         return key
     if PRODUCTION:
@@ -52,7 +56,7 @@ if PRODUCTION and DEBUG:
     raise ImproperlyConfigured(msg)
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "astrid_site.accounts.staff_site.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -75,8 +79,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",  # outside of the static files, so that they carry it too
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -178,6 +182,7 @@ BROKER_URL = read_text("ASTRID_BROKER_URL", "filesystem://")
 BROKER_DIR = DATA_DIR / "broker"
 JOB_HANDLERS = read_text("ASTRID_JOB_HANDLERS", "astrid_site.pipeline.HANDLERS")
 JOB_LOST_HANDLER = read_text("ASTRID_JOB_LOST_HANDLER", "astrid_site.pipeline.job_lost")
+PIPELINE = "astrid_site.pipeline"  # how the apps below it reach the table of stages
 JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=1)
 JOB_BACKOFF_S = read_number("ASTRID_JOB_BACKOFF_S", 2, minimum=0)
 JOB_RING_AGAIN_S = read_number("ASTRID_JOB_RING_AGAIN_S", 10, minimum=0.1)
@@ -187,6 +192,7 @@ WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
 
 # --- people
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["astrid_site.accounts.backends.LoginBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
@@ -253,7 +259,8 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["astrid_site.core.permissions.RolePermission"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["astrid_site.core.rendering.FiniteJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["astrid_site.core.rendering.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "astrid_site.core.pagination.NewestFirstPagination",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
@@ -277,6 +284,12 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "RunStatusEnum": "astrid_site.core.status.RunStatus",
+        "JobStateEnum": "astrid_site.core.status.JobState",
+        "ObjectStateEnum": "catalog.models.AstroObject.State",
+        "RoleEnum": "observations.models.Observation.Role",
+    },
 }
 
 LANGUAGE_CODE = "en-us"

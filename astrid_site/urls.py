@@ -34,5 +34,6 @@ urlpatterns = [
     path("vet/", include("curation.urls")),
     path("objects/", include((object_urls, "catalog"))),
     path("account/", include("astrid_site.accounts.urls")),
+    path("api/v1/", include("astrid_site.api")),
     path("admin/", admin.site.urls),
 ]

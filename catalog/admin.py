@@ -7,7 +7,13 @@ from typing import Any
 from django.contrib import admin
 
 from astrid_site.core.admin import ReadOnlyAdmin
-from catalog.models import AssociationRun, AstroObject, LightCurvePoint, PhotometryRun
+from catalog.models import (
+    AssociationRun,
+    AstroObject,
+    LightCurvePoint,
+    ObjectDetection,
+    PhotometryRun,
+)
 
 
 class LightCurveInline(admin.TabularInline[LightCurvePoint, AstroObject]):
@@ -32,6 +38,26 @@ class AstroObjectAdmin(ReadOnlyAdmin):
     list_filter = ("state", "is_simulated")
     search_fields = ("name",)
     inlines = (LightCurveInline,)
+
+
+@admin.register(ObjectDetection)
+class ObjectDetectionAdmin(ReadOnlyAdmin):
+    """Which detection belongs to which object."""
+
+    list_display = ("astro_object", "detection", "separation_arcsec")
+    list_select_related = ("astro_object", "detection")
+    search_fields = ("astro_object__name",)
+
+
+@admin.register(LightCurvePoint)
+class LightCurvePointAdmin(ReadOnlyAdmin):
+    """Forced photometry of every object at every epoch."""
+
+    list_display = ("astro_object", "mjd", "band", "flux", "flux_error", "magnitude")
+    list_filter = ("band",)
+    list_select_related = ("astro_object",)
+    search_fields = ("astro_object__name",)
+    show_full_result_count = False
 
 
 for run_model in (AssociationRun, PhotometryRun):

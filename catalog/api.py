@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, read_query
 from catalog import selectors
 from catalog.models import AstroObject, LightCurvePoint
 
@@ -68,12 +69,12 @@ class ObjectDetailOutput(ObjectOutput):
         fields = (*ObjectOutput.Meta.fields, "light_curve")  # type: ignore[assignment]
 
 
-class ConeInput(serializers.Serializer[Any]):
+class ConeInput(StrictQuery):
     """A circle on the sky (ICRS)."""
 
-    ra = serializers.FloatField(min_value=0.0, max_value=360.0)
-    dec = serializers.FloatField(min_value=-90.0, max_value=90.0)
-    radius_arcsec = serializers.FloatField(min_value=0.0, max_value=MAX_CONE_ARCSEC)
+    ra = FiniteFloatField(min_value=0.0, max_value=360.0)
+    dec = FiniteFloatField(min_value=-90.0, max_value=90.0)
+    radius_arcsec = FiniteFloatField(min_value=0.0, max_value=MAX_CONE_ARCSEC)
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=200)
 
 
@@ -86,25 +87,39 @@ class ConeRowOutput(ObjectOutput):
         fields = (*ObjectOutput.Meta.fields, "separation_arcsec")  # type: ignore[assignment]
 
 
+class ObjectQuery(ListQuery):
+    """Filters and order of the list of objects."""
+
+    state = serializers.ChoiceField(required=False, choices=AstroObject.State.choices)
+    classification = serializers.CharField(required=False, max_length=30)
+    q = serializers.CharField(required=False, max_length=40, help_text="Part of the name.")
+    ordering = serializers.ChoiceField(
+        required=False, choices=["-created_at", "created_at", "name", "-name"]
+    )
+
+
 class ObjectList(generics.ListAPIView[AstroObject]):
     """Objects, newest first."""
 
     required_permissions = {"GET": "catalog.view_astroobject"}
+    orderings = ("-created_at", "created_at", "name", "-name")
     serializer_class = ObjectOutput
 
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("state", str, enum=AstroObject.State.values),
-            OpenApiParameter("q", str, description="Part of the name."),
-        ]
-    )
+    @extend_schema(parameters=[ObjectQuery])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of objects."""
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[AstroObject]:
         """Apply the filters of the query string."""
-        return selectors.object_list(self.request.query_params.dict())
+        wanted = read_query(ObjectQuery, self.request)
+        return selectors.object_list(
+            {
+                "state": wanted.get("state", ""),
+                "name": wanted.get("q", ""),
+                "classification": wanted.get("classification", ""),
+            }
+        )
 
 
 class ObjectDetail(generics.RetrieveAPIView[AstroObject]):
@@ -112,7 +127,10 @@ class ObjectDetail(generics.RetrieveAPIView[AstroObject]):
 
     required_permissions = {"GET": "catalog.view_astroobject"}
     serializer_class = ObjectDetailOutput
-    queryset = AstroObject.objects.prefetch_related("light_curve")
+
+    def get_queryset(self) -> QuerySet[AstroObject]:
+        """Objects with their points in order of time."""
+        return selectors.with_light_curves(AstroObject.objects.all())
 
 
 class ConeSearch(APIView):
@@ -123,9 +141,7 @@ class ConeSearch(APIView):
     @extend_schema(parameters=[ConeInput], responses=ConeRowOutput(many=True))
     def get(self, request: Request) -> Response:
         """The objects, each with its separation."""
-        form = ConeInput(data=request.query_params)
-        form.is_valid(raise_exception=True)
-        cone = form.validated_data
+        cone = read_query(ConeInput, request)
         found = selectors.cone_search(
             cone["ra"] % 360.0, cone["dec"], radius_arcsec=cone["radius_arcsec"]
         )

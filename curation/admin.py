@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from astrid_site.accounts.models import User
+from astrid_site.core import audit
+from astrid_site.core.addresses import client_address
 from astrid_site.core.admin import ReadOnlyAdmin
 from curation import services
 from curation.models import Verdict
 from detection.admin import DetectionAdmin
 from detection.models import Detection
+
+#: More than anybody has looked at on one admin page.
+MAX_IN_BULK = 500
+IN_BULK = "in bulk"
 
 
 @admin.register(Verdict)
@@ -30,30 +35,47 @@ class VerdictAdmin(ReadOnlyAdmin):
 class CuratedDetectionAdmin(DetectionAdmin):
     """Candidates, with verdicts on many at once."""
 
-    actions: ClassVar = ["mark_real", "mark_bogus", "mark_unsure"]
+    actions = ["mark_real", "mark_bogus", "mark_unsure"]
 
-    @admin.action(description="Verdict: real", permissions=["view"])
+    @admin.action(description="Verdict: real", permissions=["judge"])
     def mark_real(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
         """My verdict on each chosen candidate is real."""
         self._give(request, queryset, Verdict.Label.REAL)
 
-    @admin.action(description="Verdict: bogus", permissions=["view"])
+    @admin.action(description="Verdict: bogus", permissions=["judge"])
     def mark_bogus(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
         """My verdict on each chosen candidate is bogus."""
         self._give(request, queryset, Verdict.Label.BOGUS)
 
-    @admin.action(description="Verdict: unsure", permissions=["view"])
+    @admin.action(description="Verdict: unsure", permissions=["judge"])
     def mark_unsure(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
         """My verdict on each chosen candidate is unsure."""
         self._give(request, queryset, Verdict.Label.UNSURE)
 
-    def _give(self, request: HttpRequest, queryset: QuerySet[Any], label: Verdict.Label) -> None:
-        if not isinstance(request.user, User) or not request.user.has_perm("curation.add_verdict"):
-            self.message_user(request, "Your role may not give verdicts.", messages.ERROR)
+    def has_judge_permission(self, request: HttpRequest) -> bool:
+        """Who may give verdicts."""
+        return request.user.has_perm("curation.add_verdict")
+
+    def _give(
+        self, request: HttpRequest, queryset: QuerySet[Detection], label: Verdict.Label
+    ) -> None:
+        chosen = list(queryset[: MAX_IN_BULK + 1])
+        if len(chosen) > MAX_IN_BULK:
+            msg = f"At most {MAX_IN_BULK} candidates at once; nothing was changed."
+            self.message_user(request, msg, messages.ERROR)
             return
-        for detection in queryset:
-            services.give_verdict(detection, request.user, label=label, comment="in bulk")
-        self.message_user(request, f"{len(queryset)} verdicts: {label.label}.")
+        curator = User.objects.get(username=request.user.get_username())
+        with transaction.atomic():
+            for detection in chosen:
+                services.give_verdict(detection, curator, label=label, comment=IN_BULK)
+            audit.record(
+                curator,
+                "verdict.bulk",
+                curator,
+                after={"label": label, "detections": [str(d.pk) for d in chosen]},
+                address=client_address(request),
+            )
+        self.message_user(request, f"{len(chosen)} verdicts: {label.label}.")
 
 
 admin.site.unregister(Detection)

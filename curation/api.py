@@ -23,7 +23,7 @@ from detection.models import Detection
 class VerdictInput(serializers.Serializer[Any]):
     """One person's answer about one candidate."""
 
-    label = serializers.ChoiceField(
+    label = serializers.ChoiceField(  # type: ignore[assignment]  # shadows a field's own label
         choices=[c for c in Verdict.Label.choices if c[0] != Verdict.Label.WITHDRAWN]
     )
     reason = serializers.ChoiceField(

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from django.db.models import QuerySet
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.cache import get_conditional_response
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, serializers
+from rest_framework import exceptions, generics, renderers, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, read_query
+from astrid_site.core.rendering import FiniteJSONRenderer
 from detection import selectors
 from detection.models import Detection
-
-PANELS = ("science", "template", "difference", "score")
+from detection.pages import PANELS, STRETCHES, cutout_png
 
 
 class CandidateOutput(serializers.ModelSerializer[Detection]):
@@ -65,27 +70,33 @@ class CandidateOutput(serializers.ModelSerializer[Detection]):
         return links | {"float32": reverse("api:candidate-pixels", args=[detection.pk])}
 
 
+class CandidateQuery(ListQuery):
+    """Filters and order of the list of candidates."""
+
+    observation = serializers.UUIDField(required=False)
+    kept = serializers.BooleanField(
+        required=False, allow_null=True, default=None, help_text="Whether it passed every cut."
+    )
+    min_score = FiniteFloatField(required=False, min_value=0, help_text="Least |score| [sigma].")
+    min_real_bogus = FiniteFloatField(required=False, min_value=0, max_value=1)
+    ordering = serializers.ChoiceField(required=False, choices=["-created_at", "created_at"])
+
+
 class CandidateList(generics.ListAPIView[Detection]):
     """Candidates, newest first."""
 
     required_permissions = {"GET": "detection.view_detection"}
+    orderings = ("-created_at", "created_at")
     serializer_class = CandidateOutput
 
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("observation", OpenApiTypes.UUID),
-            OpenApiParameter("kept", bool, description="Only those that passed every cut."),
-            OpenApiParameter("min_score", float, description="Least |score| [sigma]."),
-            OpenApiParameter("min_real_bogus", float),
-        ]
-    )
+    @extend_schema(parameters=[CandidateQuery])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of candidates."""
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Detection]:
         """Apply the filters of the query string."""
-        return selectors.detection_list(self.request.query_params.dict())
+        return selectors.detection_list(read_query(CandidateQuery, self.request))
 
 
 class CandidateDetail(generics.RetrieveAPIView[Detection]):
@@ -96,15 +107,31 @@ class CandidateDetail(generics.RetrieveAPIView[Detection]):
     queryset = Detection.objects.select_related("observation")
 
 
+class PixelsRenderer(renderers.BaseRenderer):
+    """Names what the pixel endpoints answer; they build their own responses."""
+
+    media_type = "application/octet-stream"
+    format = "f32"
+    render_style = "binary"
+
+
+class PictureRenderer(PixelsRenderer):
+    """Names what the picture endpoint answers."""
+
+    media_type = "image/png"
+    format = "png"
+
+
 class CandidatePixels(APIView):
     """The four cutouts as little-endian float32, row by row; NaN where there is no data."""
 
     required_permissions = {"GET": "detection.view_detection"}
+    renderer_classes = [PixelsRenderer, FiniteJSONRenderer]
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
-    def get(self, request: Request, pk: str) -> HttpResponse:
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
         """All four planes; their shape stands in X-AstrID-Shape."""
-        pixels = selectors.cutouts(get_object_or_404(Detection, pk=pk))
+        pixels = selectors.cutouts(_with_run(pk))
         answer = HttpResponse(
             np.ascontiguousarray(pixels, dtype="<f4").tobytes(),
             content_type="application/octet-stream",
@@ -112,25 +139,45 @@ class CandidatePixels(APIView):
         answer["X-AstrID-Shape"] = ",".join(str(n) for n in pixels.shape)
         answer["X-AstrID-Planes"] = ",".join(PANELS)
         answer["Content-Disposition"] = f'attachment; filename="{pk}.f32"'
-        return answer
+        return unchanging(request, answer)
+
+
+class PanelQuery(StrictQuery):
+    """How to draw a panel."""
+
+    stretch = serializers.ChoiceField(required=False, choices=STRETCHES)
 
 
 class CandidatePanel(APIView):
     """One cutout as a PNG."""
 
     required_permissions = {"GET": "detection.view_detection"}
+    renderer_classes = [PictureRenderer, FiniteJSONRenderer]
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("panel", str, OpenApiParameter.PATH, enum=PANELS),
-            OpenApiParameter("stretch", str, enum=selectors.STRETCHES),
+            OpenApiParameter("panel", str, OpenApiParameter.PATH, enum=list(PANELS)),
+            PanelQuery,
         ],
         responses={(200, "image/png"): OpenApiTypes.BINARY},
     )
-    def get(self, request: Request, pk: str, panel: str) -> HttpResponse:
+    def get(self, request: Request, pk: UUID, panel: str) -> HttpResponseBase:
         """The panel at the chosen stretch."""
-        detection = get_object_or_404(Detection, pk=pk)
-        png = selectors.cutout_png(
-            detection, panel, stretch=request.query_params.get("stretch", "zscale")
-        )
-        return HttpResponse(png, content_type="image/png")
+        if panel not in PANELS:
+            msg = f"There is no panel {panel!r}; there are {', '.join(PANELS)}."
+            raise exceptions.NotFound(msg)
+        stretch = read_query(PanelQuery, request).get("stretch", STRETCHES[0])
+        png = cutout_png(_with_run(pk), panel=panel, stretch=stretch, is_inverted=False)
+        return unchanging(request, HttpResponse(png, content_type="image/png"))
+
+
+def _with_run(pk: UUID) -> Detection:
+    return get_object_or_404(Detection.objects.select_related("run__cutouts_file"), pk=pk)
+
+
+def unchanging(request: Request, answer: HttpResponse) -> HttpResponseBase:
+    """Mark content that never changes with its hash; answer 304 to those who have it."""
+    etag = f'"{hashlib.sha256(answer.content).hexdigest()}"'
+    answer["ETag"] = etag
+    answer["Cache-Control"] = "private, max-age=86400, immutable"
+    return get_conditional_response(request._request, etag=etag, response=answer) or answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -21,6 +22,10 @@ class ReferenceEpochInline(admin.TabularInline[ReferenceEpoch, ReferenceImage]):
     can_delete = False
     readonly_fields = ("science_image", "weight")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReferenceEpoch]:
+        """Epochs with the images they name, in one query."""
+        return super().get_queryset(request).select_related("science_image")
+
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """A reference's epochs are fixed when it is made."""
         return False
@@ -36,16 +41,30 @@ class ReferenceImageAdmin(ReadOnlyAdmin):
     inlines = (ReferenceEpochInline,)
     actions: ClassVar = ["retire"]
 
-    @admin.action(description="Retire: use for nothing new", permissions=["view"])
+    def has_retire_permission(self, request: HttpRequest) -> bool:
+        """Who may take references out of use."""
+        return request.user.has_perm("differencing.change_referenceimage")
+
+    @admin.action(description="Retire: use for nothing new", permissions=["retire"])
     def retire(self, request: HttpRequest, queryset: QuerySet[ReferenceImage]) -> None:
         """Mark the chosen references as inactive."""
-        if not request.user.has_perm("differencing.change_referenceimage"):
-            self.message_user(request, "Your role may not change references.")
-            return
+        done = 0
         for reference in queryset.filter(is_active=True):
-            ReferenceImage.objects.filter(pk=reference.pk).update(is_active=False)
-            audit.record(request.user, "reference.retired", reference)
-        self.message_user(request, "Retired.")
+            with transaction.atomic():
+                if ReferenceImage.objects.filter(pk=reference.pk, is_active=True).update(
+                    is_active=False
+                ):
+                    audit.record(request.user, "reference.retired", reference)
+                    done += 1
+        self.message_user(request, f"{done} references retired.")
+
+
+@admin.register(ReferenceEpoch)
+class ReferenceEpochAdmin(ReadOnlyAdmin):
+    """Which science image went into which reference."""
+
+    list_display = ("reference", "science_image", "weight")
+    list_select_related = ("reference__survey", "science_image")
 
 
 @admin.register(ReferenceRun)

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from django.contrib import admin
 
+from astrid_site.core.admin import AuditedAdmin
 from observations.models import Observation, Survey
 
 
 @admin.register(Survey)
-class SurveyAdmin(admin.ModelAdmin[Survey]):
+class SurveyAdmin(AuditedAdmin):
     """Survey facts and rules; the one place they are edited."""
 
     list_display = ("name", "mission", "is_simulated", "is_active", "detection_threshold")
@@ -20,7 +21,7 @@ class SurveyAdmin(admin.ModelAdmin[Survey]):
 
 
 @admin.register(Observation)
-class ObservationAdmin(admin.ModelAdmin[Observation]):
+class ObservationAdmin(AuditedAdmin):
     """Observations; what was read from the file is not edited here."""
 
     list_display = ("observation_id", "survey", "target", "band", "observed_at", "status", "stage")
@@ -34,4 +35,8 @@ class ObservationAdmin(admin.ModelAdmin[Observation]):
 
     def has_add_permission(self, request: object) -> bool:
         """Observations come in through the FITS gate, not through a form."""
+        return False
+
+    def has_delete_permission(self, request: object, obj: object = None) -> bool:
+        """What was observed stays: candidates, light curves and verdicts rest on it."""
         return False

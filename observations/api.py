@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
 from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import generics, parsers, serializers
+from rest_framework import exceptions, generics, parsers, serializers
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle, UserRateThrottle
 
+from astrid_site.core.fields import FiniteFloatField, ListQuery, read_query
 from astrid_site.core.idempotency import answer_once
+from astrid_site.core.models import Job
+from astrid_site.core.permissions import person
+from astrid_site.core.status import RunStatus
 from observations import selectors, services
 from observations.models import Observation, Survey
+
+COMPANIONS = ("mask", "noise", "psf")
 
 
 class SurveyOutput(serializers.ModelSerializer[Survey]):
@@ -64,32 +73,57 @@ class ObservationOutput(serializers.ModelSerializer[Observation]):
         )
 
 
-class StageOutput(serializers.Serializer[Any]):
-    """One stage of an observation's timeline."""
+class ObservationQuery(ListQuery):
+    """Filters of the list of observations."""
 
-    stage = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.CharField()
-    reason = serializers.CharField()
-    metrics = serializers.JSONField()
-    numbers = serializers.JSONField()
-    started_at = serializers.DateTimeField(allow_null=True)
-    finished_at = serializers.DateTimeField(allow_null=True)
-    progress = serializers.FloatField(allow_null=True)
-    job = serializers.UUIDField(allow_null=True)
+    survey = serializers.CharField(required=False, max_length=100, help_text="Name or slug.")
+    band = serializers.CharField(required=False, max_length=30)
+    status = serializers.ChoiceField(required=False, choices=RunStatus.choices)
+    stage = serializers.CharField(required=False, max_length=20)
+    target = serializers.CharField(required=False, max_length=120)
+    role = serializers.ChoiceField(required=False, choices=Observation.Role.choices)
+    q = serializers.CharField(
+        required=False, max_length=100, help_text="Text in target, id, telescope or instrument."
+    )
+    since = serializers.DateField(required=False, help_text="First day, UTC.")
+    until = serializers.DateField(required=False, help_text="Last day, UTC.")
 
 
 class SubmissionInput(serializers.Serializer[Any]):
-    """A frame to work on, with what its header leaves unsaid."""
+    """A frame to work on, with what its header leaves unsaid or says wrongly."""
 
-    file = serializers.FileField()
+    file = serializers.FileField(help_text="FITS: .fits .fit .fts .img, also .gz .bz2 .fz.")
     survey = serializers.CharField(max_length=100)
     observation_id = serializers.CharField(max_length=255, required=False)
     target = serializers.CharField(max_length=120, required=False)
     band = serializers.CharField(max_length=30, required=False)
-    observed_at = serializers.DateTimeField(required=False)
-    exposure_s = serializers.FloatField(required=False, min_value=0.0)
+    observed_at = serializers.DateTimeField(required=False, help_text="Start, UTC.")
+    exposure_s = FiniteFloatField(required=False, help_text="Seconds, positive.")
+    gain = FiniteFloatField(required=False, help_text="e-/ADU.")
+    read_noise = FiniteFloatField(required=False, help_text="Electrons.")
+    saturation = FiniteFloatField(required=False, help_text="ADU.")
+    zero_point = FiniteFloatField(required=False, help_text="Magnitude of one count.")
     role = serializers.ChoiceField(choices=Observation.Role.choices, required=False)
+    mask = serializers.FileField(required=False, help_text="Plane of bad pixels, FITS.")
+    noise = serializers.FileField(required=False, help_text="Noise image, FITS.")
+    psf = serializers.FileField(required=False, help_text="PSF image, FITS.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse uploads that are larger than allowed."""
+        for name in ("file", *COMPANIONS):
+            upload: UploadedFile[Any] | None = attrs.get(name)
+            if upload is not None and (upload.size or 0) > settings.MAX_UPLOAD_BYTES:
+                limit = settings.MAX_UPLOAD_BYTES // 2**20
+                msg = f"{name}: {upload.size} bytes; at most {limit} MiB are taken"
+                raise UploadTooLargeError(msg)
+        return attrs
+
+
+class UploadTooLargeError(exceptions.APIException):
+    """The upload is larger than the settings allow."""
+
+    status_code = 413
+    default_code = "too_large"
 
 
 class SubmissionOutput(serializers.Serializer[Any]):
@@ -100,10 +134,19 @@ class SubmissionOutput(serializers.Serializer[Any]):
     code = serializers.CharField()
     observation = serializers.UUIDField(allow_null=True)
     observation_url = serializers.CharField(allow_null=True)
-    jobs_url = serializers.CharField(allow_null=True)
+    job_url = serializers.CharField(allow_null=True, help_text="The job at work on it, if any.")
+    jobs_url = serializers.CharField(allow_null=True, help_text="Every job on it.")
 
 
-def uploaded_path(upload: UploadedFile) -> Path:
+class UploadRateThrottle(ScopedRateThrottle):
+    """Submissions cost more than questions and have a rate of their own."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Count only what submits."""
+        return request.method in SAFE_METHODS or super().allow_request(request, view)
+
+
+def uploaded_path(upload: UploadedFile[Any]) -> Path:
     """Where Django's temporary-file handler put an upload."""
     if not isinstance(upload, TemporaryUploadedFile):
         msg = f"file: expected an upload on disk, got {type(upload).__name__}"
@@ -116,7 +159,11 @@ class SurveyList(generics.ListAPIView[Survey]):
 
     required_permissions = {"GET": "observations.view_survey"}
     serializer_class = SurveyOutput
-    queryset = Survey.objects.all()
+
+    def get_queryset(self) -> QuerySet[Survey]:
+        """All of them; there is nothing to filter by."""
+        read_query(ListQuery, self.request)
+        return Survey.objects.all()
 
 
 class ObservationList(generics.ListAPIView[Observation]):
@@ -127,18 +174,15 @@ class ObservationList(generics.ListAPIView[Observation]):
         "POST": "observations.add_observation",
     }
     serializer_class = ObservationOutput
-    parser_classes = [parsers.MultiPartParser, parsers.FormParser, parsers.JSONParser]
+    parser_classes = [parsers.MultiPartParser]
+    throttle_classes = [UserRateThrottle, UploadRateThrottle]
+    throttle_scope = "upload"
 
     def get_queryset(self) -> QuerySet[Observation]:
         """Apply the filters of the query string."""
-        return selectors.observation_list(self.request.query_params.dict())
+        return selectors.observation_list(read_query(ObservationQuery, self.request))
 
-    @extend_schema(
-        parameters=[
-            OpenApiParameter(name, str)
-            for name in ("survey", "band", "status", "target", "q", "role")
-        ]
-    )
+    @extend_schema(parameters=[ObservationQuery], responses=ObservationOutput(many=True))
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """One page of observations."""
         return super().get(request, *args, **kwargs)
@@ -171,26 +215,29 @@ class ObservationDetail(generics.RetrieveAPIView[Observation]):
 
 
 def _submit(request: Request, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    upload: UploadedFile = fields.pop("file")
+    upload: UploadedFile[Any] = fields.pop("file")
+    given = {name: fields.pop(name) for name in COMPANIONS if name in fields}
     survey = services.get_or_create_survey(fields.pop("survey"))
     result = services.ingest_file(
         uploaded_path(upload),
         survey=survey,
         file_name=str(upload.name),
         overrides=fields,
-        submitted_by=request.user,
+        companions={name: uploaded_path(plane) for name, plane in given.items()},
+        submitted_by=person(request),
     )
-    observation = result.observation
-    answer = {
-        "outcome": result.outcome,
-        "reason": result.reason,
-        "code": result.code,
-        "observation": str(observation.pk) if observation else None,
-        "observation_url": _link("observation-detail", observation),
-        "jobs_url": f"{reverse('api:job-list')}?subject={observation.pk}" if observation else None,
+    answer = {"outcome": result.outcome, "reason": result.reason, "code": result.code}
+    status = {"created": 202, "duplicate": 200, "refused": 422}[result.outcome]
+    return status, answer | _links(result.observation)
+
+
+def _links(observation: Observation | None) -> dict[str, str | None]:
+    if observation is None:
+        return dict.fromkeys(("observation", "observation_url", "job_url", "jobs_url"))
+    job = Job.objects.filter(subject_id=observation.pk).order_by("-created_at").first()
+    return {
+        "observation": str(observation.pk),
+        "observation_url": reverse("api:observation-detail", args=[observation.pk]),
+        "job_url": reverse("api:job-detail", args=[job.pk]) if job else None,
+        "jobs_url": f"{reverse('api:job-list')}?subject={observation.pk}",
     }
-    return {"created": 202, "duplicate": 200, "refused": 422}[result.outcome], answer
-
-
-def _link(name: str, observation: Observation | None) -> str | None:
-    return reverse(f"api:{name}", args=[observation.pk]) if observation else None

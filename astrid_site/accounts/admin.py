@@ -10,10 +10,20 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from astrid_site.accounts import services
-from astrid_site.accounts.models import ApiKey, User
-from astrid_site.core.admin import ReadOnlyAdmin
+from astrid_site.accounts.models import ApiKey, LoginFailure, User
+from astrid_site.core.admin import AuditedAdmin, ReadOnlyAdmin
 
-admin.site.register(User, UserAdmin)
+
+@admin.register(User)
+class PeopleAdmin(AuditedAdmin, UserAdmin[User]):
+    """Accounts and their roles."""
+
+    list_display = ("username", "email", "is_active", "is_staff", "last_login")
+    list_filter = ("is_active", "is_staff", "groups")
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        """Accounts are disabled, not deleted: verdicts and the audit trail name them."""
+        return False
 
 
 @admin.register(ApiKey)
@@ -27,13 +37,22 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     exclude = ("sha256",)
     actions: ClassVar = ["revoke"]
 
-    @admin.action(description="Revoke", permissions=["view"])
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Who may end other people's keys."""
+        return request.user.has_perm("accounts.change_apikey")
+
+    @admin.action(description="Revoke", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """End the chosen keys."""
-        if not isinstance(request.user, User) or not request.user.has_perm(
-            "accounts.change_apikey"
-        ):
-            self.message_user(request, "Your role may not revoke keys.")
-            return
-        ended = sum(services.revoke_api_key(key, actor=request.user) for key in queryset)
+        actor = User.objects.get(username=request.user.get_username())
+        ended = sum(services.revoke_api_key(key, actor=actor) for key in queryset)
         self.message_user(request, f"{ended} keys revoked.")
+
+
+@admin.register(LoginFailure)
+class LoginFailureAdmin(ReadOnlyAdmin):
+    """Failed logins of the last day."""
+
+    list_display = ("created_at", "address", "account")
+    search_fields = ("address",)
+    date_hierarchy = "created_at"

@@ -32,3 +32,20 @@ class ApiKey(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.prefix}… {self.name}"
+
+
+class LoginFailure(UUIDModel):
+    """One failed login, counted against the typed name and against the address."""
+
+    account = models.CharField(max_length=64, help_text="sha256 of the typed name.")
+    address = models.GenericIPAddressField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["account", "created_at"], name="accounts_failure_account"),
+            models.Index(fields=["address", "created_at"], name="accounts_failure_address"),
+            models.Index(fields=["created_at"], name="accounts_failure_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account[:10]} {self.created_at:%Y-%m-%d %H:%M:%S}"

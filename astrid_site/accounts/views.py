@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
@@ -15,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from astrid_site.accounts import services
+from astrid_site.accounts.backends import was_limited
 from astrid_site.accounts.forms import ApiKeyForm
 from astrid_site.accounts.models import ApiKey, User
 
@@ -24,6 +26,14 @@ class LoginPage(auth_views.LoginView):
 
     template_name = "accounts/login.html"
     redirect_authenticated_user = True
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """Say why, in the same words whether or not there is such an account."""
+        if not was_limited(self.request):
+            return super().form_invalid(form)
+        form.errors.clear()
+        form.add_error(None, "Too many attempts. Wait a few minutes, then try again.")
+        return self.render_to_response(self.get_context_data(form=form), status=429)
 
 
 class PasswordPage(auth_views.PasswordChangeView):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from astrid_site.core import jobs
-from astrid_site.core.errors import ApplicationError
+from astrid_site.core import audit, jobs
+from astrid_site.core.addresses import client_address
 from astrid_site.core.models import AuditEntry, Event, Heartbeat, IdempotencyKey, Job, StoredFile
 
 
@@ -29,6 +31,32 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         return False
 
 
+class AuditedAdmin(admin.ModelAdmin[Any]):
+    """Rows that people edit; every edit goes to the audit trail with what it was before."""
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        """Save, and say what changed."""
+        fields = {name: form.cleaned_data.get(name) for name in form.changed_data}
+        before = {name: form.initial.get(name) for name in form.changed_data} if change else {}
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            audit.record(
+                request.user,
+                f"{obj._meta.model_name}.{'changed' if change else 'added'}",
+                obj,
+                before=_plain(before),
+                after=_plain(fields),
+                address=client_address(request),
+            )
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Values as JSON holds them; secrets and rows by their names."""
+    kept = {k: v for k, v in values.items() if "password" not in k}
+    simple = (str, int, float, bool, dict, list, type(None))
+    return {k: v if isinstance(v, simple) else str(v) for k, v in kept.items()}
+
+
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
     """The ledger, with the two things an operator does to it."""
@@ -39,29 +67,38 @@ class JobAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     actions: ClassVar = ["retry_jobs", "cancel_jobs"]
 
-    @admin.action(description="Run again", permissions=["view"])
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may run jobs again or stop them."""
+        return bool(request.user.has_perm("core.change_job"))
+
+    @admin.action(description="Run again", permissions=["operate"])
     def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Queue the chosen jobs again."""
-        self._each(request, queryset, "retry")
+        self._each(request, queryset, "retry", jobs.retry)
 
-    @admin.action(description="Cancel", permissions=["view"])
+    @admin.action(description="Cancel", permissions=["operate"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
         """Cancel the chosen jobs."""
-        self._each(request, queryset, "cancel")
+        self._each(request, queryset, "cancel", jobs.cancel)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Job], action: str) -> None:
-        if not request.user.has_perm("core.change_job"):
-            self.message_user(request, "Your role may not change jobs.", messages.ERROR)
-            return
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Job],
+        word: str,
+        act: Callable[[Job], bool],
+    ) -> None:
         done = 0
         for job in queryset:
-            try:
-                jobs.retry(job) if action == "retry" else jobs.cancel(job)
-            except ApplicationError as error:
-                self.message_user(request, f"{job}: {error}", messages.WARNING)
-            else:
-                done += 1
-        self.message_user(request, f"{done} jobs: {action}.")
+            with transaction.atomic():
+                if act(job):
+                    done += 1
+                    before = {"state": job.state}
+                    address = client_address(request)
+                    audit.record(request.user, f"job.{word}", job, before=before, address=address)
+        left = len(queryset) - done
+        note = f"; {left} were not in a state for it" if left else ""
+        self.message_user(request, f"{word}: {done} jobs{note}.")
 
 
 @admin.register(Event)

@@ -6,14 +6,25 @@ import logging
 import uuid
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
+from django.http import UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
-from astrid_site.core.errors import ApplicationError, ConflictError
+from astrid_site.core.errors import ApplicationError, ConflictError, TransientError
 
 logger = logging.getLogger(__name__)
+
+#: Requests that Django itself cannot take in, with the answer each deserves; first match.
+_UNREADABLE: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
+    (RequestDataTooBig, (413, "too_large", "The request body is larger than allowed.")),
+    (SuspiciousOperation, (400, "refused", "The request is not acceptable.")),
+    (UnreadablePostError, (400, "unreadable", "The request body ended early.")),
+    (MultiPartParserError, (400, "unreadable", "The multipart body cannot be read.")),
+)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -21,12 +32,11 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, ApplicationError):
         code = 409 if isinstance(error, ConflictError) else 400
         return _problem(code, "conflict" if code == 409 else "refused", str(error))
-    if isinstance(error, OperationalError):
-        incident = uuid.uuid4().hex[:12]
-        logger.exception("database not available, incident %s", incident)
-        answer = _problem(503, "unavailable", f"Try again soon (incident {incident}).")
-        answer["Retry-After"] = "5"
-        return answer
+    if isinstance(error, OperationalError | TransientError):
+        return _unavailable()
+    for kind, answer in _UNREADABLE:
+        if isinstance(error, kind):
+            return _problem(*answer)
     response = exception_handler(error, context)
     if response is None:
         return None
@@ -40,6 +50,14 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         if response.has_header(header):
             problem[header] = response[header]
     return problem
+
+
+def _unavailable() -> Response:
+    incident = uuid.uuid4().hex[:12]
+    logger.exception("database or object store not available, incident %s", incident)
+    answer = _problem(503, "unavailable", f"Try again soon (incident {incident}).")
+    answer["Retry-After"] = "5"
+    return answer
 
 
 def _problem(code: int, name: str, detail: str, **more: Any) -> Response:
