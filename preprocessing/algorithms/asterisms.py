@@ -185,7 +185,8 @@ def _hypotheses(
     miss = np.abs(a[:, None] * from_ + b[:, None] - to).max(axis=1)
     scale = np.abs(a)
     fair = (miss < 2.0) & (scale < max_scale) & (scale > 1.0 / max_scale)
-    return np.column_stack([a, b])[fair][:_MAX_HYPOTHESES]
+    credible: Complex = np.column_stack([a, b])[fair][:_MAX_HYPOTHESES]
+    return credible
 
 
 def _best_of(

@@ -188,10 +188,7 @@ def robust_width(values: NDArray[np.floating]) -> tuple[float, float]:
         centre = float(np.median(kept))
         width = (centre - float(np.percentile(kept, 15.865))) or float(kept.std())
         kept = values[np.abs(values - centre) < 3.0 * width] if width > 0 else values
-    below, above = (
-        _half_width(kept[kept < centre] - centre),
-        _half_width(kept[kept > centre] - centre),
-    )
+    below, above = _half_widths(kept - centre)
     # photon noise makes the upper half a few per cent wider; more than that is faint sources
     half_width = 0.5 * (below + min(above, 1.06 * below))
     # clipping a Gaussian at 3 sigma removes 1.3 % of its width
@@ -199,6 +196,11 @@ def robust_width(values: NDArray[np.floating]) -> tuple[float, float]:
     return centre, (half_width if half_width > 0 else float(values.std()))
 
 
-def _half_width(offsets: NDArray[np.floating]) -> float:
-    """Root mean square of one-sided offsets; 0 where there are none."""
-    return float(np.sqrt(np.mean(np.square(offsets, dtype=np.float64)))) if offsets.size else 0.0
+def _half_widths(offsets: NDArray[np.floating]) -> tuple[float, float]:
+    """Root mean square of the negative and of the positive offsets; zeros count half to each."""
+    squares = np.square(offsets, dtype=np.float64)
+    negative, positive = offsets < 0, offsets > 0
+    n_zero = offsets.size - int(negative.sum()) - int(positive.sum())
+    below = squares[negative].sum() / max(int(negative.sum()) + 0.5 * n_zero, 1.0)
+    above = squares[positive].sum() / max(int(positive.sum()) + 0.5 * n_zero, 1.0)
+    return float(np.sqrt(below)), float(np.sqrt(above))

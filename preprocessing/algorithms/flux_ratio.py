@@ -39,7 +39,7 @@ def fit_flux_ratio(science: StarList, reference: StarList) -> FluxRatio:
 
     Notes
     -----
-    The weighted median starts a clipped weighted mean of the logarithms, so a few variable or
+    The median starts a clipped weighted mean of the logarithms, so a few variable or
     blended stars do not pull it. A ratio of background-subtracted pixel medians would be a ratio
     of noise.
     """
@@ -53,20 +53,15 @@ def fit_flux_ratio(science: StarList, reference: StarList) -> FluxRatio:
     error = np.hypot(1.0 / science.snr[chosen], 1.0 / reference.snr[chosen])
     error = np.hypot(error, _INTRINSIC)
     kept = np.ones(ratio.size, dtype=np.bool_)
-    centre = weighted_median(ratio, error**-2)
+    # one star, one vote: a few bright variables must not outweigh the rest
+    precise = error <= max(0.05, float(np.median(error)))
+    centre = float(np.median(ratio[precise]))
     for _ in range(5):
         scaled = np.abs(ratio - centre) / error
         # the spread of the pulls themselves tells how much the stars scatter beyond their errors
-        spread = max(1.0, 1.4826 * weighted_median(scaled[kept], np.ones(int(kept.sum()))))
+        spread = max(1.0, 1.4826 * float(np.median(scaled[kept])))
         kept = scaled < 3.0 * spread
         weight = error[kept] ** -2
         centre = float((weight * ratio[kept]).sum() / weight.sum())
     value = float(np.exp(centre))
     return FluxRatio(value, value * spread / float(np.sqrt(weight.sum())), int(kept.sum()))
-
-
-def weighted_median(values: Float64, weight: Float64) -> float:
-    """Value at half the total weight."""
-    order = np.argsort(values)
-    total = np.cumsum(weight[order])
-    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

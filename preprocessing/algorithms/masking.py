@@ -32,7 +32,10 @@ def estimate_saturation(data: FloatArray, mask: MaskArray) -> float | None:
         return None
     level = top * (1.0 - _PLATEAU_TOLERANCE)
     labels, count = ndimage.label(good & (data >= level), structure=np.ones((3, 3)))
-    if count == 0 or np.bincount(labels.ravel())[1:].max() < _PLATEAU_PIXELS:
+    # a frame that is mostly its own maximum is constant, not saturated
+    if count == 0 or (labels > 0).sum() > 0.1 * good.sum():
+        return None
+    if np.bincount(labels[labels > 0]).max() < _PLATEAU_PIXELS:
         return None
     return level
 

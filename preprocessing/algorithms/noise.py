@@ -115,7 +115,7 @@ def measure_confusion(
     used = lags >= 3
     design = np.column_stack([expected[used], np.ones(int(used.sum()))])
     amplitude = float(np.linalg.lstsq(design, measured[used], rcond=None)[0][0])
-    share = amplitude / float(measured[0])
+    share = amplitude / max(float(measured[0]), 1e-30)
     return float(np.clip(share, 0.0, 0.95)) if share > _LEAST_CONFUSION else 0.0
 
 
@@ -127,9 +127,9 @@ def autocorrelation(values: FloatArray, used: BoolArray, *, furthest: int) -> Fl
         above, below = slice(lag, None), slice(None, values.shape[0] - lag)
         total = np.vdot(values[:, ahead], values[:, behind])
         total += np.vdot(values[above], values[below])
-        count = np.count_nonzero(used[:, ahead] & used[:, behind])
-        count += np.count_nonzero(used[above] & used[below])
-        result[lag] = float(total) / max(count, 1)
+        count = int(np.count_nonzero(used[:, ahead] & used[:, behind]))
+        count += int(np.count_nonzero(used[above] & used[below]))
+        result[lag] = float(total) / (count or 1)
     return result
 
 
@@ -138,8 +138,8 @@ def _psf_autocorrelation(psf: Moffat, *, furthest: int) -> Float64:
     image = psf.cutouts(np.zeros(1), np.zeros(1), half=2 * furthest)[0]
     power = np.abs(np.fft.fft2(image, s=(8 * furthest, 8 * furthest))) ** 2
     both = np.fft.ifft2(power).real
-    profile: Float64 = 0.5 * (both[0, : furthest + 1] + both[: furthest + 1, 0])
-    return np.asarray(profile / np.max(profile), dtype=np.float64)
+    profile = 0.5 * (both[0, : furthest + 1] + both[: furthest + 1, 0])
+    return np.asarray(profile / profile[0], dtype=np.float64)
 
 
 def build_variance(
@@ -184,9 +184,9 @@ def source_flux(data: FloatArray, noise: FloatArray, *, fwhm_pix: float) -> Floa
     fwhm_pix : float
         Width of the PSF [pix].
     """
-    sigma = max(0.5, 0.25 * fwhm_pix)
+    sigma = max(0.8, 0.3 * fwhm_pix)
     smooth = ndimage.gaussian_filter(data, sigma, truncate=3.0)
     smooth_noise = noise * np.float32(1.0 / (2.0 * sigma * np.sqrt(np.pi)))
-    flux = np.where(smooth > 3.0 * smooth_noise, smooth, np.float32(0))
-    flux = np.where((data > 8.0 * noise) & (smooth > 3.0 * smooth_noise), data, flux)
+    flux = np.where(smooth > 4.0 * smooth_noise, smooth, np.float32(0))
+    flux = np.where((data > 8.0 * noise) & (smooth > 4.0 * smooth_noise), data, flux)
     return np.maximum(flux, np.float32(0))

@@ -22,7 +22,7 @@ from preprocessing.algorithms.stars import StarList
 Float64 = NDArray[np.float64]
 
 _BATCH = 500
-_ROUNDS = 4
+_ROUNDS = 3
 _MIN_SNR = 10.0
 
 
@@ -95,14 +95,16 @@ def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
     bad = is_bad(image.mask)
     fits = _Fits(stars.x, stars.y, stars.flux, stars.flux_error, np.ones(len(stars)))
     for _ in range(_ROUNDS):
-        residual = np.where(bad, np.float32(0), image.data - _render(psf, fits, image.shape))
+        residual = image.data - _render(psf, fits, image.shape)
         parts = [
             _refit(image, psf, fits, residual=residual, bad=bad, part=slice(i, i + _BATCH))
             for i in range(0, len(stars), _BATCH)
         ]
         columns = zip(*parts, strict=True)
         fits = _Fits(*(np.concatenate(column) for column in columns))
-    astray = np.hypot(fits.x - stars.x, fits.y - stars.y) > 1.0
+    # blended centroids start far off; a fit that went farther found another star
+    limit = max(1.0, 0.6 * psf.fwhm_pix)
+    astray = np.hypot(fits.x - stars.x, fits.y - stars.y) > limit
     return replace(fits, x=np.where(astray, stars.x, fits.x), y=np.where(astray, stars.y, fits.y))
 
 

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.masks import UNUSABLE, MaskPlane, is_bad
 
 Float64 = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -237,16 +237,13 @@ def _core_is_bad(image: Image, *, x: Float64, y: Float64, fwhm: float) -> BoolAr
     """Whether any pixel within about one FWHM of the positions is unusable or off the frame."""
     ny, nx = image.shape
     reach = max(2, int(np.ceil(fwhm)))
-    blocked = is_bad(image.mask) | is_bad(image.mask, MaskPlane.STAR_HALO)
-    # an integral image answers "any bad pixel in this box?" for all sources at once
-    total = np.zeros((ny + 1, nx + 1), dtype=np.int64)
-    total[1:, 1:] = blocked.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-    column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+    axis = np.arange(-reach, reach + 1)
+    column, row = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
     inside = (column >= reach) & (column < nx - reach) & (row >= reach) & (row < ny - reach)
-    x0, x1 = np.clip(column - reach, 0, nx), np.clip(column + reach + 1, 0, nx)
-    y0, y1 = np.clip(row - reach, 0, ny), np.clip(row + reach + 1, 0, ny)
-    count = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
-    blocked_core: BoolArray = (count > 0) | ~inside
+    rows = np.clip(row[:, None, None] + axis[:, None], 0, ny - 1)
+    columns = np.clip(column[:, None, None] + axis, 0, nx - 1)
+    planes = np.bitwise_or.reduce(image.mask[rows, columns], axis=(1, 2))
+    blocked_core: BoolArray = is_bad(planes, UNUSABLE | MaskPlane.STAR_HALO) | ~inside
     return blocked_core
 
 

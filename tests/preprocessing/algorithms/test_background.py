@@ -1,0 +1,71 @@
+"""The sky: level and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.image import Image
+from preprocessing.algorithms.background import fit_background, robust_width
+
+
+def frame(data, mask=None):
+    mask = np.zeros(data.shape, dtype=np.uint16) if mask is None else mask
+    return Image(data=data.astype(np.float32), mask=mask)
+
+
+def test_a_sloping_sky_and_its_noise_come_back():
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[0:320, 0:320]
+    sky = 100.0 + 0.05 * x + 0.02 * y
+    background = fit_background(frame(sky + rng.normal(0, 5.0, sky.shape)))
+    # a 64-pixel box fixes its mean to 5 / 64; bicubic edges extrapolate half a box
+    assert np.abs(background.level - sky)[32:-32, 32:-32].max() < 1.0
+    assert background.noise == pytest.approx(5.0, rel=0.01)
+
+
+def test_stars_do_not_lift_the_sky_nor_widen_its_noise(make_field):
+    field = make_field(n_stars=250)
+    background = fit_background(field.image)
+    blank = field.light < 0.2
+    pulls = ((field.image.data - background.level) / background.noise_map)[blank]
+    assert background.noise == pytest.approx(field.sky_sigma, rel=0.015)
+    assert abs(pulls.mean()) < 0.03
+    assert pulls.std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_masked_pixels_do_not_count():
+    rng = np.random.default_rng(2)
+    data = rng.normal(50.0, 3.0, (256, 256))
+    mask = np.zeros(data.shape, dtype=np.uint16)
+    data[:, :60] = 9e4
+    mask[:, :60] = 1
+    background = fit_background(frame(data, mask))
+    assert background.median == pytest.approx(50.0, abs=0.1)
+    assert background.noise == pytest.approx(3.0, rel=0.02)
+
+
+def test_a_frame_without_usable_pixels_is_refused():
+    mask = np.ones((128, 128), dtype=np.uint16)
+    with pytest.raises(AlgorithmError, match="too few usable pixels") as caught:
+        fit_background(frame(np.zeros((128, 128)), mask))
+    assert caught.value.numbers["n_good"] == 0
+
+
+def test_a_constant_frame_is_refused():
+    with pytest.raises(AlgorithmError, match="constant"):
+        fit_background(frame(np.full((128, 128), 7.0)))
+
+
+def test_the_width_ignores_an_upper_wing_of_sources():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0.0, 2.0, 100_000)
+    values[:8000] += rng.exponential(8.0, 8000)
+    assert robust_width(values)[1] == pytest.approx(2.0, rel=0.06)
+
+
+def test_the_width_of_coarsely_digitised_values_is_not_zero():
+    values = np.rint(np.random.default_rng(4).normal(0.0, 0.45, 50_000))
+    # rounding adds a variance of 1/12
+    assert robust_width(values)[1] == pytest.approx(np.hypot(0.45, 12**-0.5), rel=0.1)

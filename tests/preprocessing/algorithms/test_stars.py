@@ -1,0 +1,97 @@
+"""Finding sources and telling the stars among them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from astrid_site.imaging.image import Image
+from preprocessing.algorithms.stars import contamination, find_stars, stellar_locus
+
+
+def calibrated(field):
+    variance = field.sky_sigma**2 + np.maximum(field.light, 0) / 2.0
+    return field.image.with_(
+        data=field.image.data - np.float32(200), variance=variance.astype(np.float32)
+    )
+
+
+def test_bright_stars_are_found_where_they_are(make_field):
+    field = make_field(n_stars=40, flux_range=(3000.0, 1e5))
+    stars = find_stars(calibrated(field))
+    distance, _ = cKDTree(np.column_stack([stars.x, stars.y])).query(
+        np.column_stack([field.x, field.y])
+    )
+    assert (distance < 0.5).mean() > 0.9
+    clean = stars.select(stars.is_star & (stars.snr > 100))
+    distance, _ = cKDTree(np.column_stack([field.x, field.y])).query(
+        np.column_stack([clean.x, clean.y])
+    )
+    # FWHM / (2.35 S/N) = 0.013 pixel per axis
+    assert np.median(distance) < 0.03
+
+
+def test_galaxies_are_not_stars(make_field):
+    field = make_field(n_stars=60, n_galaxies=60, flux_range=(3000.0, 1e5), seed=6)
+    stars = find_stars(calibrated(field))
+    clean = stars.select(stars.is_star)
+    distance, _ = cKDTree(np.column_stack([field.x, field.y])).query(
+        np.column_stack([clean.x, clean.y])
+    )
+    assert len(clean) > 20
+    assert (distance > 1.0).mean() < 0.1
+
+
+def test_the_list_is_sorted_by_flux(make_field):
+    stars = find_stars(calibrated(make_field()))
+    assert np.all(np.diff(stars.flux) <= 0)
+
+
+def test_a_masked_core_and_a_saturated_peak_are_not_clean(make_field):
+    field = make_field(
+        x=np.array([60.0, 150.0, 250.0]),
+        y=np.array([60.0, 150.0, 250.0]),
+        flux=np.array([2e4, 2e4, 2e4]),
+    )
+    image = calibrated(field)
+    mask = image.mask.copy()
+    mask[61, 60] = 4
+    stars = find_stars(image.with_(mask=mask, saturation=1e5), fwhm_guess_pix=3.0)
+    near = np.hypot(stars.x - 60, stars.y - 60) < 3
+    assert not stars.is_star[near].any()
+    assert stars.is_star[~near].all()
+    assert not find_stars(image.with_(saturation=500.0)).is_star.any()
+
+
+def test_blank_sky_has_no_stars():
+    data = np.random.default_rng(1).normal(0, 1, (128, 128)).astype(np.float32)
+    image = Image(
+        data=data, mask=np.zeros(data.shape, dtype=np.uint16), variance=np.ones_like(data)
+    )
+    assert len(find_stars(image, threshold=6.0)) == 0
+
+
+def test_the_variance_is_required(make_field):
+    with pytest.raises(ValueError, match="variance"):
+        find_stars(make_field().image)
+
+
+def test_the_locus_is_the_stars_even_where_galaxies_outnumber_them():
+    rng = np.random.default_rng(2)
+    radii = np.concatenate([1.5 * np.exp(rng.normal(0, 0.02, 25)), rng.uniform(1.8, 6.0, 200)])
+    assert stellar_locus(radii) == pytest.approx(1.5, rel=0.03)
+
+
+def test_contamination_counts_the_flux_of_neighbours(make_field):
+    field = make_field(
+        x=np.array([100.0, 106.0, 250.0]),
+        y=np.array([100.0, 100.0, 250.0]),
+        flux=np.array([2e4, 1e4, 2e4]),
+    )
+    stars = find_stars(calibrated(field), fwhm_guess_pix=3.0)
+    bright = int(np.argmin(np.hypot(stars.x - 100, stars.y - 100)))
+    alone = int(np.argmin(np.hypot(stars.x - 250, stars.y - 250)))
+    found = contamination(stars, radius=9.0)
+    assert found[alone] == 0.0
+    assert found[bright] == pytest.approx(0.5, abs=0.15)
