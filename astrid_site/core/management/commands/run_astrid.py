@@ -95,6 +95,7 @@ class Command(BaseCommand):
             msg = f"the database does not answer or cannot be migrated: {error}"
             raise CommandError(msg) from error
         tasking.prepare_broker_folder()
+        Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         if tasking.is_embedded():
             # No worker of this folder can be alive: this launcher holds the lock.
             jobs.release_running(count_attempt=True)

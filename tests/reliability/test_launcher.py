@@ -1,0 +1,222 @@
+"""The launcher: everything starts, the dead are started again, and nothing is left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from astrid_site.launcher import Supervisor, port_problem
+from tests import servers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs, and is not a mere zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path, say=said.append, environment=dict(os.environ))
+    yield made
+    made.stop()
+
+
+def pids(path: Path) -> list[int]:
+    return [int(word) for word in path.read_text().split()] if path.is_file() else []
+
+
+def test_a_service_that_dies_is_started_again(supervisor: Supervisor, said: list[str]) -> None:
+    supervisor.start("web", ["sh", "-c", "echo $$; exec sleep 60"])
+    log = supervisor.log_path("web")
+    servers.wait_until(lambda: len(pids(log)) == 1, within_s=10, what="the first start")
+    os.kill(pids(log)[0], signal.SIGKILL)
+
+    def is_back() -> bool:
+        supervisor.watch()
+        return len(pids(log)) == 2
+
+    servers.wait_until(is_back, within_s=10, what="the second start")
+    assert len(said) == 1
+    assert "web ended (killed by SIGKILL) and starts again in 1 s" in said[0]
+
+
+def test_a_task_that_ends_is_told_and_not_started_again(
+    supervisor: Supervisor, said: list[str]
+) -> None:
+    supervisor.start("import", ["sh", "-c", "exit 3"], is_service=False)
+
+    def is_over() -> bool:
+        supervisor.watch()
+        return bool(said)
+
+    servers.wait_until(is_over, within_s=10, what="the end of the task")
+    assert "import failed (code 3)" in said[0]
+    assert supervisor.has_ended("import")
+
+
+def test_stopping_ends_whole_groups_even_of_those_who_will_not(supervisor: Supervisor) -> None:
+    stubborn = "trap '' TERM; echo $$; sleep 60 & echo $!; while true; do sleep 1; done"
+    supervisor.start("worker", ["bash", "-c", stubborn])
+    log = supervisor.log_path("worker")
+    servers.wait_until(lambda: len(pids(log)) == 2, within_s=10, what="the start")
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 10
+    servers.wait_until(
+        lambda: not any(map(is_alive, pids(log))), within_s=5, what="the end of the group"
+    )
+
+
+def test_children_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from astrid_site.launcher import Supervisor\n"
+        "s = Supervisor(Path(sys.argv[1]), say=print, environment=dict(os.environ))\n"
+        "s.start('web', ['sh', '-c', 'echo $$; exec sleep 60'])\n"
+        "time.sleep(60)\n"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    log = tmp_path / "web.log"
+    servers.wait_until(lambda: len(pids(log)) == 1, within_s=20, what="the child")
+    launcher.kill()
+    launcher.wait(timeout=10)
+    servers.wait_until(lambda: not is_alive(pids(log)[0]), within_s=5, what="the child's end")
+
+
+def test_a_busy_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert str(port) in port_problem("127.0.0.1", port)
+    assert port_problem("127.0.0.1", port) == ""
+
+
+def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the launcher as ``make run`` does."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "run_astrid", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "ASTRID_DATA_DIR": str(folder),
+            "DATABASE_URL": f"sqlite:///{folder}/astrid.sqlite3",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], word: str, *, within_s: float) -> str:
+    """What the launcher prints up to a word; bounded by killing it."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + within_s
+    text = ""
+    for line in process.stdout:
+        text += line
+        if word in line:
+            return text
+        if time.monotonic() > deadline:
+            break
+    process.kill()
+    msg = f"{word!r} not printed within {within_s} s: {text}"
+    raise AssertionError(msg)
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below this one."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        path = Path(f"/proc/{parent}/task/{parent}/children")
+        children = {int(word) for word in path.read_text().split()} if path.exists() else set()
+        waiting += children - found
+        found |= children
+    return found
+
+
+@pytest.mark.slow
+def test_the_launcher_starts_all_tells_the_password_once_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    port = servers.free_port()
+    arguments = ("--port", str(port), "--no-demo", "--workers", "2")
+    process = launch(tmp_path, *arguments)
+    try:
+        text = read_until(process, "Password:", within_s=90)
+        assert f"http://127.0.0.1:{port}/" in text
+        password = re.search(r"Password: (\S{16})\n", text)
+        assert password is not None
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/nothing-here/", timeout=20)
+        assert answer.value.code == 404
+        answer.value.close()
+        children = descendants(process.pid)
+        assert len(children) >= 4
+        second = launch(tmp_path, "--port", str(servers.free_port()))
+        refusal, _ = second.communicate(timeout=60)
+        assert "already runs on the data folder" in refusal
+        assert "Traceback" not in refusal
+        busy = launch(tmp_path, "--port", str(port))
+        refusal, _ = busy.communicate(timeout=60)
+        assert "choose another port" in refusal
+        assert refusal.count("\n") == 1
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.communicate(timeout=20)
+        assert time.monotonic() - began < 10
+        assert process.returncode == 0
+        assert not any(map(is_alive, children))
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+    with (tmp_path / "launcher.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    began = time.monotonic()
+    process = launch(tmp_path, *arguments)
+    try:
+        text = read_until(process, "Password:", within_s=60)
+        assert time.monotonic() - began < 15
+        assert password.group(1) not in text
+        assert "reset_curator_password" in text
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def test_a_data_folder_that_cannot_be_written_gives_one_line(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.touch()
+    process = launch(occupied / "data", DATABASE_URL="sqlite:///:memory:")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert text.count("\n") == 1
+    assert "AstrID cannot start" in text or "cannot write" in text
