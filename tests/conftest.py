@@ -10,6 +10,21 @@ import pytest
 
 from tests import servers
 
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker that the second run, on PostgreSQL, selects by."""
+    config.addinivalue_line("markers", "database: touches the database (set by itself)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that touches the database."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.get_closest_marker("django_db") or fixtures & DATABASE_FIXTURES:
+            item.add_marker(pytest.mark.database)
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

@@ -8,14 +8,28 @@ import shutil
 import tempfile
 from pathlib import Path
 
-if "ASTRID_DATA_DIR" not in os.environ:
-    _folder = tempfile.mkdtemp(prefix="astrid-test-")
-    os.environ["ASTRID_DATA_DIR"] = _folder
-    _owner = os.getpid()
-    # Forked children end too; only the process that made the folder removes it.
+
+def _take_folder() -> None:
+    """Give every test process a data folder of its own, never the one of an installation.
+
+    Programs that a test starts are told another folder by the test, and keep it.
+    """
+    me = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    owner = os.environ.get("ASTRID_TEST_OWNER")
+    if owner == me:
+        return
+    # Below the folder of the process that started this one, which removes it.
+    parent = os.environ["ASTRID_DATA_DIR"] if owner else None
+    folder = tempfile.mkdtemp(prefix="astrid-test-", dir=parent)
+    os.environ |= {"ASTRID_TEST_OWNER": me, "ASTRID_DATA_DIR": folder}
+    pid = os.getpid()
+    # A forked child runs the same hooks at its end; the folder is not its own.
     atexit.register(
-        lambda: shutil.rmtree(_folder, ignore_errors=True) if os.getpid() == _owner else None
+        lambda: shutil.rmtree(folder, ignore_errors=True) if os.getpid() == pid else None
     )
+
+
+_take_folder()
 os.environ.setdefault("ASTRID_LOG_LEVEL", "WARNING")
 
 from astrid_site.settings import *  # noqa: F403
