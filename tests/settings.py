@@ -1,5 +1,6 @@
 """Settings of the tests: a data folder of their own, quick hashes, files instead of servers."""
 
+# ruff: noqa: E402 - the data folder is named before the settings are read
 from __future__ import annotations
 
 import atexit

@@ -7,8 +7,9 @@ the stage before, so no crash can lose them.
 
 from astrid_site.core.jobs.ledger import cancel, release_running, retry, submit
 from astrid_site.core.jobs.records import Claim, Handler, NextJob, Outcome, SweepReport
+from astrid_site.core.jobs.ringing import ring_due
 from astrid_site.core.jobs.running import JobContext, run
-from astrid_site.core.jobs.sweeping import ring_due, sweep
+from astrid_site.core.jobs.sweeping import sweep
 
 __all__ = [
     "Claim",
