@@ -128,7 +128,7 @@ class _Walk:
         values = first_values(cards)
         self._refuse_repeats(cards)
         data_bytes = self._data_bytes(values)
-        hdu = self._describe(values, offset, data_offset, data_bytes)
+        hdu = self._describe(values, offset=offset, data_offset=data_offset, data_bytes=data_bytes)
         self._check_room(hdu)
         if hdu.kind == "compressed":
             self._check_tiles(hdu)
@@ -182,7 +182,7 @@ class _Walk:
         return abs(int(bitpix)) // 8 * gcount * (pcount + math.prod(axes))
 
     def _describe(
-        self, values: dict[str, CardValue], offset: int, data_offset: int, data_bytes: int
+        self, values: dict[str, CardValue], *, offset: int, data_offset: int, data_bytes: int
     ) -> HduLayout:
         kind, shape = self._kind(values, data_bytes)
         version = values.get("EXTVER", 1)
