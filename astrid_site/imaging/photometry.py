@@ -150,12 +150,14 @@ def shift_psf(psf: FloatArray, dx: Positions, dy: Positions) -> FloatArray:
 
 def _periodic_sinc(size: int, shift: Positions) -> FloatArray:
     """Matrices (n, size, size) that shift a periodic row of odd length by ``shift`` pixels."""
-    index = np.arange(size)
-    offset = (index[:, None] - index[None, :])[None] - shift[:, None, None]
+    # a matrix element depends on the distance of row and column alone
+    offset = np.arange(1 - size, size)[None, :] - shift[:, None]
     denominator = size * np.sin(np.pi * offset / size)
     is_zero = np.abs(denominator) < 1e-12
     kernel = np.sin(np.pi * offset) / np.where(is_zero, 1.0, denominator)
-    return np.asarray(np.where(is_zero, 1.0, kernel), dtype=np.float32)
+    kernel = np.where(is_zero, 1.0, kernel).astype(np.float32)
+    index = np.arange(size)
+    return np.asarray(kernel[:, index[:, None] - index[None, :] + size - 1], dtype=np.float32)
 
 
 def cut_psf_stamps(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.photometry import ForcedFluxes
 from detection.algorithms.candidates import Candidates
 from detection.algorithms.shape import Shapes
@@ -40,6 +41,7 @@ def describe_features(
     snr = float(fit.flux[i] * batch.sign[i] / fit.flux_error[i])
     error = float(fit.flux_error[i])
     flux = abs(float(fit.flux[i]))
+    flags = int(fit.flags[i])
     values = {
         "log_score": _log10(abs(float(batch.score[i]))),
         "score_over_snr": _log10(abs(float(batch.score[i])) / max(snr, 0.1)),
@@ -50,6 +52,8 @@ def describe_features(
         "negative_fraction": float(shapes.negative_fraction[i]),
         "dipole_ratio": float(dipole[i]),
         "mask_fraction": float(fit.mask_fraction[i]),
+        "cosmic_ray_near": float(bool(flags & MaskPlane.COSMIC_RAY)),
+        "star_halo_near": float(bool(flags & MaskPlane.STAR_HALO)),
         "ring_level": float(around.ring_level[i]),
         "log_ring_scatter": _log10(max(float(around.ring_scatter[i]), 0.01)),
         "log_line_pull": _log10(1.0 + float(around.line_pull[i])),

@@ -111,13 +111,13 @@ class CutConfig:
     min_snr: float = 3.5
     max_mask_fraction: float = 0.3
     max_fwhm_ratio: float = 3.0
-    min_fwhm_ratio: float = 0.4
+    min_fwhm_ratio: float = 0.5
     #: elongation <= max_elongation + elongation_noise / snr
     max_elongation: float = 2.0
     elongation_noise: float = 8.0
     #: sharpness <= max_sharpness + sharpness_noise / snr
-    max_sharpness: float = 1.5
-    sharpness_noise: float = 6.0
+    max_sharpness: float = 1.4
+    sharpness_noise: float = 4.5
     max_dipole_ratio: float = 0.5
     max_negative_fraction: float = 0.4
     #: psf_chi2 <= max_psf_chi2 + (psf_tolerance * snr)^2

@@ -118,10 +118,20 @@ def _ring_statistics(pulls: FloatArray, fwhm_pix: float) -> tuple[Values, Values
     offset = np.arange(size) - size // 2
     distance = np.hypot(offset[:, None], offset[None, :])
     ring = pulls[:, (distance >= 1.5 * fwhm_pix) & (distance <= 4.0 * fwhm_pix)]
-    has_pixels = np.isfinite(ring).sum(axis=1) >= 8
-    filled = np.where(has_pixels[:, None], ring, 0.0)
-    low, middle, high = np.nanpercentile(filled, [15.865, 50.0, 84.135], axis=1)
-    return middle, np.where(has_pixels, (high - low) / 2.0, 1.0)
+    n_good = np.isfinite(ring).sum(axis=1)
+    has_pixels = n_good >= 8
+    # NaN sorts last; np.nanpercentile does the same one row at a time, twenty times slower
+    ordered = np.sort(ring, axis=1)
+    low, middle, high = (
+        np.take_along_axis(ordered, _rank(n_good, share)[:, None], axis=1)[:, 0].astype(np.float64)
+        for share in (0.15865, 0.5, 0.84135)
+    )
+    return np.where(has_pixels, middle, 0.0), np.where(has_pixels, (high - low) / 2.0, 1.0)
+
+
+def _rank(n_good: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Row index of a quantile among the first ``n_good`` sorted values."""
+    return np.rint(share * np.maximum(n_good - 1, 0)).astype(np.int64)
 
 
 def _line_pull(pulls: FloatArray, fwhm_pix: float) -> Values:
