@@ -13,16 +13,26 @@ from catalog.algorithms.light_curve_chart import Chart, Epoch, Quantity, lay_out
 from catalog.models import AstroObject, LightCurvePoint
 
 DEFAULT_RADIUS_ARCSEC = 60.0
+#: Widths charts are laid out for; on the page their letters then have about their own size.
+WIDE, NARROW, NARROW_HEIGHT = 880.0, 370.0, 220.0
 #: More rows than this are not read by anybody; the page says how many there are.
 MAX_CONE_ROWS = 500
+
+
+@dataclass(frozen=True)
+class ChartPair:
+    """One chart laid out for a wide and for a narrow screen; only one of them is displayed."""
+
+    wide: Chart
+    narrow: Chart
 
 
 @dataclass(frozen=True)
 class LightCurve:
     """The charts of one object; None where there is nothing to draw in that quantity."""
 
-    magnitude: Chart | None
-    flux: Chart | None
+    magnitude: ChartPair | None
+    flux: ChartPair | None
     n_points: int
     n_undated: int
 
@@ -31,14 +41,14 @@ def light_curve(
     astro_object: AstroObject | None,
     *,
     current: UUID | None = None,
-    size: tuple[float, float] = (640, 220),
+    height: float = 210,
 ) -> LightCurve:
     """Charts of an object's forced photometry; ``current`` is the observation being looked at."""
     rows = selectors.light_curve(astro_object) if astro_object else []
     epochs = [_epoch(row, row.mjd, current=current) for row in rows if row.mjd is not None]
     return LightCurve(
-        magnitude=_chart(epochs, "magnitude", size),
-        flux=_chart(epochs, "flux", size),
+        magnitude=_charts(epochs, "magnitude", height),
+        flux=_charts(epochs, "flux", height),
         n_points=len(rows),
         n_undated=len(rows) - len(epochs),
     )
@@ -58,8 +68,10 @@ def _epoch(row: LightCurvePoint, mjd: float, *, current: UUID | None) -> Epoch:
     )
 
 
-def _chart(epochs: list[Epoch], quantity: Quantity, size: tuple[float, float]) -> Chart | None:
-    return lay_out_chart(epochs, quantity=quantity, width=size[0], height=size[1])
+def _charts(epochs: list[Epoch], quantity: Quantity, height: float) -> ChartPair | None:
+    wide = lay_out_chart(epochs, quantity=quantity, width=WIDE, height=height)
+    narrow = lay_out_chart(epochs, quantity=quantity, width=NARROW, height=NARROW_HEIGHT)
+    return ChartPair(wide, narrow) if wide and narrow else None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from astrid_site.accounts.models import User
 from catalog import pages as catalog_pages
-from catalog.algorithms.light_curve_chart import Chart
 from catalog.models import AstroObject
 from catalog.selectors import object_of
 from curation import selectors
@@ -33,7 +32,7 @@ class Card:
     why: list[detection_pages.CutRow]
     warnings: list[str]
     astro_object: AstroObject | None
-    chart: Chart | None
+    charts: catalog_pages.ChartPair | None
     n_points: int
     verdict: Verdict | None
 
@@ -93,16 +92,14 @@ def next_cards(curator: User, *, limit: int, exclude: Collection[UUID] = ()) -> 
 def make_card(detection: Detection, curator: User) -> Card:
     """Gather one card."""
     astro_object = object_of(detection.pk)
-    curve = catalog_pages.light_curve(
-        astro_object, current=detection.observation_id, size=(620, 190)
-    )
+    curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=190)
     return Card(
         detection=detection,
         cutouts=detection_pages.view_cutouts(detection),
         why=detection_pages.why_rows(detection),
         warnings=detection_pages.warnings(detection),
         astro_object=astro_object,
-        chart=curve.magnitude or curve.flux,
+        charts=curve.magnitude or curve.flux,
         n_points=curve.n_points,
         verdict=selectors.current_verdict(detection, curator),
     )

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from astrid_site.accounts.models import User
+from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from curation import pages, selectors, services
 from curation.forms import VerdictForm
@@ -22,17 +23,13 @@ from detection.pages import STRETCHES
 MAX_AHEAD = 10
 
 
-def _curator(request: HttpRequest) -> User:
-    return User.objects.get(pk=request.user.pk)
-
-
 def _stretch(request: HttpRequest) -> str:
     asked = request.GET.get("stretch", "")
     return asked if asked in STRETCHES else STRETCHES[0]
 
 
 def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
-    curator = _curator(request)
+    curator = signed_in(request)
     return {
         "section": "vet",
         "card": card,
@@ -54,7 +51,7 @@ def _wants_json(request: HttpRequest) -> bool:
 @require_GET
 def vet(request: HttpRequest) -> HttpResponse:
     """The best candidate that I have not decided."""
-    cards = pages.next_cards(_curator(request), limit=1)
+    cards = pages.next_cards(signed_in(request), limit=1)
     return render(request, "curation/vet.html", _context(request, cards[0] if cards else None))
 
 
@@ -67,7 +64,7 @@ def vet_candidate(request: HttpRequest, detection_id: UUID) -> HttpResponse:
     if detection is None:
         msg = "There is no such candidate."
         raise Http404(msg)
-    card = pages.make_card(detection, _curator(request))
+    card = pages.make_card(detection, signed_in(request))
     if request.GET.get("part") == "card":
         context = {"cards": [card], "stretch": _stretch(request)}
         return render(request, "curation/partials/cards.html", context)
@@ -87,7 +84,7 @@ def queue(request: HttpRequest) -> HttpResponse:
             continue
     asked = request.GET.get("limit", "5")
     limit = min(int(asked), MAX_AHEAD) if asked.isdigit() else 5
-    cards = pages.next_cards(_curator(request), limit=limit, exclude=exclude)
+    cards = pages.next_cards(signed_in(request), limit=limit, exclude=exclude)
     context = {"cards": cards, "stretch": _stretch(request)}
     return render(request, "curation/partials/cards.html", context)
 
@@ -99,7 +96,7 @@ def decide(request: HttpRequest) -> HttpResponse:
     """Record one decision; the same decision sent twice is one decision."""
     form = VerdictForm(request.POST)
     if not form.is_valid():
-        return _refuse(request, " ".join(e for errors in form.errors.values() for e in errors))
+        return _refuse(request, " ".join(str(e) for errors in form.errors.values() for e in errors))
     said = form.cleaned_data
     detection = pages.find_detection(said["detection"])
     if detection is None:
@@ -107,7 +104,7 @@ def decide(request: HttpRequest) -> HttpResponse:
     try:
         verdict = services.give_verdict(
             detection,
-            _curator(request),
+            signed_in(request),
             label=said["label"],
             reason=said["reason"],
             comment=said["comment"],
@@ -126,7 +123,7 @@ def decide(request: HttpRequest) -> HttpResponse:
 @require_POST
 def undo(request: HttpRequest) -> HttpResponse:
     """Withdraw one decision of mine, the latest if none is named, and go back to it."""
-    curator = _curator(request)
+    curator = signed_in(request)
     named = request.POST.get("detection", "")
     try:
         verdict = _named_verdict(named, curator) if named else pages.last_decided(curator)

@@ -103,23 +103,29 @@ def view_cutouts(detection: Detection) -> CutoutView:
 
 
 def view_place(
-    place: Place, *, strip: str, size: int, panels: tuple[Panel, ...] = ()
+    place: Place,
+    *,
+    strip: str,
+    size: int,
+    panels: tuple[Panel, ...] = (),
+    middle: tuple[float, float] | None = None,
 ) -> CutoutView:
-    """Orientation and scale bar of a square of ``size`` pixels around a place."""
+    """How to draw a square of pixels around a place, or around ``middle``, the place marked."""
     sky = _orientation(place)
-    dx, dy = place.x - round(place.x), -(place.y - round(place.y))
+    x, y = middle or (round(place.x), round(place.y))
+    dx, dy = place.x - x, -(place.y - y)
     a, b, c, d = sky.matrix if sky else (1.0, 0.0, 0.0, 1.0)
     scale = sky.scale_arcsec if sky else None
     bar = choose_bar(size * scale) if scale else None
-    middle = size / 2
+    half = size / 2
     return CutoutView(
         strip=strip,
         size=size,
         panels=panels,
-        transform=f"translate({middle:g} {middle:g}) matrix({a:.6f} {b:.6f} {c:.6f} {d:.6f} 0 0) "
-        f"translate(-{middle:g} -{middle:g})",
-        cross_x=round(middle + a * dx + c * dy, 3),
-        cross_y=round(middle + b * dx + d * dy, 3),
+        transform=f"translate({half:g} {half:g}) matrix({a:.6f} {b:.6f} {c:.6f} {d:.6f} 0 0) "
+        f"translate(-{half:g} -{half:g})",
+        cross_x=round(half + a * dx + c * dy, 3),
+        cross_y=round(half + b * dx + d * dy, 3),
         bar_pix=round(bar / scale, 3) if bar and scale else 10.0,
         bar_label=_bar_label(bar),
         orientation="N up, E left" if sky else "as on the detector: no WCS",

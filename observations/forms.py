@@ -59,4 +59,4 @@ class UploadForm(forms.Form):
         "A new name starts a new survey.",
         widget=forms.TextInput(attrs={"list": "surveys", "autocomplete": "off"}),
     )
-    files = ManyFilesField(label="FITS files")
+    frames = ManyFilesField(label="FITS files")

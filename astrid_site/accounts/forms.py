@@ -16,7 +16,6 @@ class ApiKeyForm(forms.Form):
     )
     days = forms.TypedChoiceField(
         coerce=int,
-        empty_value=0,
         label="Valid for",
         choices=[(30, "30 days"), (90, "90 days"), (365, "1 year"), (0, "until revoked")],
         initial=90,

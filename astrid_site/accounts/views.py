@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.decorators import login_required, permission_required
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse_lazy
@@ -18,7 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from astrid_site.accounts import services
 from astrid_site.accounts.backends import was_limited
 from astrid_site.accounts.forms import ApiKeyForm
-from astrid_site.accounts.models import ApiKey, User
+from astrid_site.accounts.models import ApiKey
+from astrid_site.accounts.people import signed_in
 
 
 class LoginPage(auth_views.LoginView):
@@ -42,7 +43,7 @@ class PasswordPage(auth_views.PasswordChangeView):
     template_name = "accounts/password.html"
     success_url = reverse_lazy("accounts:keys")
 
-    def form_valid(self, form: auth_views.PasswordChangeForm) -> HttpResponse:
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         """Say that it was done."""
         messages.success(self.request, "Your password was changed. Other sessions were ended.")
         return super().form_valid(form)
@@ -51,8 +52,8 @@ class PasswordPage(auth_views.PasswordChangeView):
 def _keys_page(
     request: HttpRequest, form: ApiKeyForm, *, secret: str = "", status: int = 200
 ) -> HttpResponse:
-    keys = ApiKey.objects.filter(user_id=request.user.pk).order_by("-created_at")
-    groups = request.user.groups.order_by("name").values_list("name", flat=True)
+    keys = ApiKey.objects.filter(user=signed_in(request)).order_by("-created_at")
+    groups = signed_in(request).groups.order_by("name").values_list("name", flat=True)
     context = {"form": form, "keys": keys, "secret": secret, "roles": list(groups)}
     return render(request, "accounts/keys.html", context, status=status)
 
@@ -72,9 +73,8 @@ def _create_key(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _keys_page(request, form, status=422)
     days = form.cleaned_data["days"]
-    user = User.objects.get(pk=request.user.pk)
     _, secret = services.create_api_key(
-        user,
+        signed_in(request),
         name=form.cleaned_data["name"],
         can_write=form.cleaned_data["can_write"],
         expires_at=timezone.now() + timedelta(days=days) if days else None,
@@ -86,7 +86,7 @@ def _create_key(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke_key(request: HttpRequest, key_id: UUID) -> HttpResponse:
     """End one of one's own keys."""
-    key = get_object_or_404(ApiKey, pk=key_id, user_id=request.user.pk)
-    services.revoke_api_key(key, actor=key.user)
+    key = get_object_or_404(ApiKey, pk=key_id, user=signed_in(request))
+    services.revoke_api_key(key, actor=signed_in(request))
     messages.success(request, f"The key “{key.name}” was revoked.")
     return redirect("accounts:keys")

@@ -82,13 +82,25 @@ def finder_detection(members: list[ObjectDetection]) -> Detection | None:
     return min(usable, key=lambda d: seeing[d.observation_id] or float("inf"), default=None)
 
 
-def _finder_view(
-    astro_object: AstroObject, detection: Detection
-) -> detection_pages.CutoutView:
+def _finder_view(astro_object: AstroObject, detection: Detection) -> detection_pages.CutoutView:
+    region = _finder_region(detection)
     frame = detection.observation
     place = detection_pages.Place(frame, detection.x, detection.y, detection.ra, detection.dec)
     address = reverse("catalog:finder", args=[astro_object.pk])
-    return detection_pages.view_place(place, strip=address, size=FINDER_SIZE)
+    return detection_pages.view_place(
+        place, strip=address, size=region.size, middle=(region.x, region.y)
+    )
+
+
+def _finder_region(detection: Detection) -> pictures.Region:
+    """A square with the object in it, moved so that it does not run off the frame."""
+    frame = detection.observation
+    size = min(FINDER_SIZE, frame.image_width, frame.image_height)
+    size -= 1 - size % 2
+    half = size // 2
+    x = min(max(round(detection.x), half), frame.image_width - 1 - half)
+    y = min(max(round(detection.y), half), frame.image_height - 1 - half)
+    return pictures.Region(x, y, size)
 
 
 def _epoch(point: LightCurvePoint, detection: Detection | None) -> EpochView:
@@ -119,7 +131,7 @@ def finder_png(astro_object: AstroObject, *, stretch: str) -> bytes | None:
     image = images.select_related("file").order_by("-created_at").first()
     if image is None or image.file is None:
         return None
-    region = pictures.Region(detection.x, detection.y, FINDER_SIZE)
+    region = _finder_region(detection)
     return pictures.frame_png(image.file, panel="science", stretch=stretch, region=region)
 
 

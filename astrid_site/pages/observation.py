@@ -85,8 +85,7 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
         n_kept=kept.count(),
         header=_header(observation),
         difference=difference.first(),
-        can_retry=observation.status
-        in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},
+        can_retry=observation.status in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},
         can_cancel=observation.status not in TERMINAL_RUNS,
     )
 
@@ -125,13 +124,11 @@ def frame_pictures(observation: Observation) -> list[FramePicture]:
     run = runs.select_related("template_file", "file", "score_file").first()
     if run is not None:
         pictures += [
-            ("template", "Template: the reference on this frame's grid", "", run.template_file),
+            ("template", "Template", "science grid", run.template_file),
             ("difference", "Difference", "science units", run.file),
             ("score", "Score", "sigma, from −10 to +10", run.score_file),
         ]
-    return [
-        FramePicture(panel, label, unit, file) for panel, label, unit, file in pictures if file
-    ]
+    return [FramePicture(panel, label, unit, file) for panel, label, unit, file in pictures if file]
 
 
 def frame_picture(observation: Observation, panel: str) -> FramePicture | None:

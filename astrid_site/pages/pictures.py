@@ -35,7 +35,9 @@ class Region:
     size: int
 
 
-def frame_png(stored: StoredFile, *, panel: str, stretch: str, region: Region | None = None) -> bytes:
+def frame_png(
+    stored: StoredFile, *, panel: str, stretch: str, region: Region | None = None
+) -> bytes:
     """A frame, or a part of it, as PNG with y upwards; score images keep one scale."""
     if stretch not in STRETCHES:
         msg = f"stretch must be one of {', '.join(STRETCHES)}; got {stretch!r}"
@@ -76,9 +78,7 @@ def _draw(pixels: FloatArray, *, panel: str, stretch: str, region: Region | None
     )
 
 
-def _limits(
-    pixels: FloatArray, *, panel: str, stretch: display.StretchName
-) -> display.Limits:
+def _limits(pixels: FloatArray, *, panel: str, stretch: display.StretchName) -> display.Limits:
     from astrid_site.imaging import display
 
     if panel == "score":

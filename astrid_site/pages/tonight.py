@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Count
 from django.utils import timezone
@@ -120,7 +121,7 @@ def funnel(span: str = "") -> Funnel:
     return Funnel(steps=steps, span=span, span_label=label)
 
 
-def _done(model: type[ScienceImage] | type[DifferenceRun], ids: object) -> int:
+def _done(model: type[ScienceImage] | type[DifferenceRun], ids: Any) -> int:
     rows = model._default_manager.filter(observation__in=ids, status=RunStatus.SUCCEEDED)
     return rows.values("observation").distinct().count()
 
@@ -196,6 +197,4 @@ def newest() -> list[Newest]:
     chosen = list(rows.order_by("-created_at", "id")[:MAX_ROWS])
     links = ObjectDetection.objects.filter(detection__in=chosen).select_related("astro_object")
     owners = {link.detection_id: link.astro_object for link in links}
-    return [
-        Newest(row, detection_pages.view_cutouts(row), owners.get(row.pk)) for row in chosen
-    ]
+    return [Newest(row, detection_pages.view_cutouts(row), owners.get(row.pk)) for row in chosen]

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from astrid_site import pipeline
 from astrid_site.accounts.models import User
+from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from astrid_site.pages import observation as page
 from astrid_site.pages import pictures
@@ -56,9 +57,9 @@ def upload(request: HttpRequest) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
         return _bad_upload(request, form, context)
-    user = User.objects.get(pk=request.user.pk)
+    user = signed_in(request)
     survey = services.get_or_create_survey(form.cleaned_data["survey"])
-    results = [_take_in(file, survey=survey, user=user) for file in form.cleaned_data["files"]]
+    results = [_take_in(file, survey=survey, user=user) for file in form.cleaned_data["frames"]]
     if _wants_json(request):
         return JsonResponse({"results": results})
     return render(request, "observations/upload.html", context | {"results": results, "form": form})
@@ -71,7 +72,7 @@ def _bad_upload(request: HttpRequest, form: UploadForm, context: dict[str, Any])
     return render(request, "observations/upload.html", context | {"form": form}, status=422)
 
 
-def _take_in(file: UploadedFile, *, survey: Survey, user: User) -> dict[str, str]:
+def _take_in(file: UploadedFile[Any], *, survey: Survey, user: User) -> dict[str, str]:
     """Hand one file over and say what became of it."""
     name = str(file.name)
     if (file.size or 0) > settings.MAX_UPLOAD_BYTES:
@@ -150,7 +151,7 @@ def retry(request: HttpRequest, observation_id: UUID) -> HttpResponse:
     """Run the stage at which an observation ended once more."""
     observation = _observation(observation_id)
     try:
-        pipeline.retry(observation, User.objects.get(pk=request.user.pk))
+        pipeline.retry(observation, signed_in(request))
     except ApplicationError as error:
         messages.error(request, f"Not retried: {error}.")
     else:
@@ -164,7 +165,7 @@ def retry(request: HttpRequest, observation_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, observation_id: UUID) -> HttpResponse:
     """Stop all work on an observation."""
     observation = _observation(observation_id)
-    n_ended = pipeline.cancel(observation, User.objects.get(pk=request.user.pk))
+    n_ended = pipeline.cancel(observation, signed_in(request))
     if n_ended:
         messages.success(request, "Cancelled. What was already stored stays.")
     else:

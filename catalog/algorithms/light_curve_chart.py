@@ -84,6 +84,11 @@ class Chart:
     marks: tuple[Mark, ...]
     bands: tuple[str, ...]
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether any mark is an upper limit."""
+        return any(mark.is_limit for mark in self.marks)
+
 
 @dataclass(frozen=True)
 class _Value:
@@ -152,7 +157,10 @@ def lay_out_chart(
         right=right,
         top=_TOP,
         bottom=bottom,
-        x_ticks=tuple(Tick(round(place_x(t), 2), s) for t, s in nice_ticks(x_low, x_high, count=5)),
+        x_ticks=tuple(
+            Tick(round(place_x(t), 2), s)
+            for t, s in nice_ticks(x_low, x_high, count=max(2, int(width / 130)))
+        ),
         y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
         y_label="magnitude (AB)" if quantity == "magnitude" else "difference flux",
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
@@ -162,7 +170,7 @@ def lay_out_chart(
 
 
 def nice_ticks(low: float, high: float, *, count: int) -> list[tuple[float, str]]:
-    """Round numbers between two values, about ``count`` of them, with labels that tell them apart."""
+    """Round numbers between two values, about ``count`` of them, labelled so that they differ."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(f * power for f in (1.0, 2.0, 5.0, 10.0) if f * power >= rough * 0.999)

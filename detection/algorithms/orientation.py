@@ -41,7 +41,8 @@ def orient_to_sky(
     Parameters
     ----------
     footprint : sequence of (ra, dec)
-        Sky positions [deg] of the pixel corners (0, 0), (0, ny - 1), (nx - 1, ny - 1), (nx - 1, 0).
+        Sky positions [deg] of the outer corners in the order (0, 0), (nx, 0), (nx, ny), (0, ny), as
+        ``observations.algorithms.footprint`` gives them.
     shape : tuple of int
         (ny, nx) of the frame.
     ra, dec : float
@@ -58,8 +59,8 @@ def orient_to_sky(
     sky = _project(np.asarray(footprint, dtype=np.float64), ra=ra, dec=dec)
     if sky is None:
         return None
-    x = np.array([0.0, 0.0, nx - 1.0, nx - 1.0])
-    y = np.array([0.0, ny - 1.0, ny - 1.0, 0.0])
+    x = np.array([0.0, nx, nx, 0.0])
+    y = np.array([0.0, 0.0, ny, ny])
     design = np.column_stack([x, y, np.ones(4)])
     solution, *_ = np.linalg.lstsq(design, sky, rcond=None)
     jacobian = solution[:2].T  # rows: east, north; columns: x, y [arcsec/pix]

@@ -42,7 +42,7 @@ function send(file, view) {
   const body = new FormData();
   body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
   body.append("survey", form.elements.survey.value);
-  body.append("files", file);
+  body.append("frames", file);
   const refused = (reason, code = "") => finish(view, { outcome: "refused", reason, code });
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();

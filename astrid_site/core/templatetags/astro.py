@@ -55,6 +55,12 @@ def degrees(value: float | None) -> str:
 
 
 @register.filter
+def mjd(value: float | None) -> str:
+    """A Modified Julian Date to a second."""
+    return NOTHING if value is None else f"{value:.5f}"
+
+
+@register.filter
 def number(value: float | None, decimals: int = 2) -> str:
     """A number with so many decimals, and a true minus sign."""
     if value is None or not math.isfinite(value):
