@@ -40,7 +40,7 @@ UNUSABLE = (
 
 def is_bad(mask: MaskArray, planes: MaskPlane = UNUSABLE) -> BoolArray:
     """Boolean map of the pixels in which any of ``planes`` is set."""
-    return (mask & np.uint16(planes)) != 0
+    return np.asarray((mask & np.uint16(planes)) != 0)
 
 
 def plane_names(value: int) -> list[str]:

@@ -37,10 +37,8 @@ def test_every_command_line_is_understood(page: str, line: str) -> None:
             assert word in options, f"{page}: {name} has no option {word}"
 
 
-@pytest.mark.parametrize(("page", "target"), found(r"\bmake ([a-z]+)"))
+@pytest.mark.parametrize(("page", "target"), found(r"(?m)(?:^|`)make ([a-z]+)"))
 def test_every_make_target_exists(page: str, target: str) -> None:
-    if target in {"it", "a"}:
-        return
     result = subprocess.run(
         ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
     )
