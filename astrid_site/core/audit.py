@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Model
@@ -22,7 +22,8 @@ def record(
 ) -> None:
     """Write one line of the audit trail into the caller's transaction."""
     AuditEntry.objects.create(
-        actor=actor if actor is not None and actor.is_authenticated else None,
+        # The account model is named in the settings; this module may not import it.
+        actor=cast(Any, actor if actor is not None and actor.is_authenticated else None),
         action=action,
         subject_type=subject._meta.label_lower,
         subject_id=str(subject.pk),

@@ -18,6 +18,7 @@ from typing import Any, cast
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.db import connections
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import APIException
@@ -155,6 +156,14 @@ async def _is_known(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _has_user(headers: Mapping[bytes, bytes]) -> bool:
+    try:
+        return _names_user(headers)
+    finally:
+        # Outside a request nobody else closes what this thread opened.
+        connections.close_all()
+
+
+def _names_user(headers: Mapping[bytes, bytes]) -> bool:
     request = HttpRequest()
     request.META["HTTP_AUTHORIZATION"] = headers.get(b"authorization", b"").decode("latin-1")
     engine = import_module(settings.SESSION_ENGINE)
