@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 from django.db.models import Model, Prefetch, Q, QuerySet
@@ -85,7 +86,7 @@ def object_list(filters: dict[str, str] | None = None) -> QuerySet[AstroObject]:
     return rows.order_by("-last_detected_at", "id")
 
 
-def object_of(detection_id: object) -> AstroObject | None:
+def object_of(detection_id: UUID) -> AstroObject | None:
     """The object a detection belongs to, if it has a place on the sky."""
     member = (
         ObjectDetection.objects.filter(detection_id=detection_id)

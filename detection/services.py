@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
     from astrid_site.imaging.masks import MaskArray
     from astrid_site.imaging.psf import PsfField
-    from detection.algorithms.measurement import Cut, Measurement
+    from detection.algorithms.measurement import Cut, CutConfig, Measurement
     from detection.networks.feature_model import FeatureModel
     from preprocessing.algorithms.stars import StarList
 
@@ -104,7 +104,7 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
         candidates=candidates,
         stars=inputs.stars,
     )
-    found = _apply_cuts(measurements, config, fwhm_pix=inputs.subtracted.psf.fwhm_pix)
+    found = _apply_cuts(measurements, config)
     _refuse_flood(found, inputs.subtracted)
     progress(0.7, "cutting out triplets")
     cutouts = _store_triplets(inputs, found, name=f"{run.observation.observation_id}-cutouts.npy")
@@ -175,11 +175,11 @@ def _load(run: ProcessingRun) -> _Inputs:
     )
 
 
-def _apply_cuts(measurements: list[Measurement], config: Any, *, fwhm_pix: float) -> _Found:
+def _apply_cuts(measurements: list[Measurement], config: CutConfig) -> _Found:
     """Every cut on every candidate; of the rejected only the strongest are carried on."""
     from detection.algorithms.measurement import apply_cuts
 
-    pairs = [(m, apply_cuts(m, config, psf_fwhm_pix=fwhm_pix)) for m in measurements]
+    pairs = [(m, apply_cuts(m, config)) for m in measurements]
     kept = [pair for pair in pairs if all(cut.kept for cut in pair[1])]
     rejected = [pair for pair in pairs if not all(cut.kept for cut in pair[1])]
     rejected.sort(key=lambda pair: -abs(pair[0].score))

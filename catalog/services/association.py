@@ -15,7 +15,7 @@ from astrid_site.core.status import RunStatus
 from astrid_site.imaging.errors import NoWorkError
 from catalog import selectors
 from catalog.algorithms.association import SkyPositions, group, match
-from catalog.algorithms.healpix import nested_index
+from catalog.algorithms.healpix import nested_index, separation_arcsec
 from catalog.algorithms.light_curves import mean_position
 from catalog.algorithms.naming import object_name
 from catalog.models import AssociationRun, AstroObject, ObjectDetection
@@ -232,7 +232,7 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
         error_arcsec=np.array(sigma, dtype=np.float64),
         mjd=np.array([item.observation.mid_mjd or 0.0 for item in detections], dtype=np.float64),
     )
-    apart = float(selectors.separation_arcsec(row.ra, row.dec, where.ra, where.dec))
+    apart = float(separation_arcsec(row.ra, row.dec, where.ra, where.dec))
     row.ra, row.dec = where.ra, where.dec
     row.healpix14 = nested_index(where.ra, where.dec)
     row.n_detections = len(detections)

@@ -15,6 +15,7 @@ from differencing.services.building import BuiltReference, build_reference, find
 from observations.algorithms.coverage import covered_fraction
 from observations.models import Observation, ProcessingRun
 from preprocessing.models import ScienceImage
+from preprocessing.selectors import science_image_of
 from preprocessing.services import load_image, load_stars
 
 #: Frames of the same target that are asked whether the WCS of this one is wrong.
@@ -195,10 +196,7 @@ def _refuse_wrong_wcs(run: ReferenceRun, images: Sequence[ScienceImage]) -> None
         and is_same_target(observation, image.observation)
         and (overlap_with(observation, image.observation) or 0.0) < observation.survey.min_overlap
     ]
-    own = selectors.finished_images().filter(
-        observation=observation, pipeline_version=run.pipeline_version
-    )
-    mine = own.first()
+    mine = science_image_of(observation.pk, version=run.pipeline_version)
     if not witnesses or mine is None or mine.file is None or mine.stars_file is None:
         return
     science, stars = load_image(mine.file), load_stars(mine.stars_file)

@@ -48,9 +48,7 @@ class Command(BaseCommand):
         if options["report"]:
             _write_report(options["report"], results)
         if options["verbosity"] > 0:
-            _print_report(
-                results, Console(file=self.stdout, width=None if self.stdout.isatty() else 160)
-            )
+            self.stdout.write(_report(results))
         usable = sum(result.outcome != "refused" for result in results)
         if not usable:
             msg = "no usable file" if results else "no file at all"
@@ -94,7 +92,8 @@ def _progress_bar(*, quiet: bool) -> Progress:
     )
 
 
-def _print_report(results: list[IngestResult], console: Console) -> None:
+def _report(results: list[IngestResult]) -> str:
+    """A table of what became of every file, and the counts."""
     table = Table(box=None, pad_edge=False)
     for column in ("File", "Outcome", "Observation", "Reason"):
         table.add_column(column, overflow="fold")
@@ -102,9 +101,12 @@ def _print_report(results: list[IngestResult], console: Console) -> None:
         name = result.observation.observation_id if result.observation else ""
         colour = _COLOURS[result.outcome]
         table.add_row(result.file_name, f"[{colour}]{result.outcome}", name, result.reason)
-    console.print(table)
     counts = {key: sum(r.outcome == key for r in results) for key in _COLOURS}
-    console.print(", ".join(f"{count} {key}" for key, count in counts.items()))
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+        console.print(", ".join(f"{count} {key}" for key, count in counts.items()))
+    return captured.get()
 
 
 def _write_report(path: Path, results: list[IngestResult]) -> None:
