@@ -18,7 +18,7 @@ _GRID = 5
 def expected_kernel(
     science: PsfField, template: PsfField, *, direction: str, half_width: int, order: int
 ) -> FloatArray:
-    """Kernel of unit sum between two PSF fields, as terms of a polynomial in position.
+    """Kernel between two PSF fields, as terms of a polynomial in position.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ def expected_kernel(
     Notes
     -----
     A Wiener quotient of the PSFs on a grid of positions, through which the polynomial is fitted.
+    Its sum is one, less the wings outside ``half_width``.
     """
     ny, nx = science.shape
     x, y = (
@@ -56,7 +57,6 @@ def expected_kernel(
     images = np.roll(np.fft.irfft2(quotient, (n, n)), (half_width, half_width), axis=(1, 2))
     size = 2 * half_width + 1
     kernels = images[:, :size, :size]
-    kernels = kernels / kernels.sum(axis=(1, 2), keepdims=True)
     terms = position_terms(x, y, shape=science.shape, order=order)
     solution, *_ = np.linalg.lstsq(terms, kernels.reshape(len(kernels), -1), rcond=None)
     return np.asarray(solution.reshape(-1, size, size), dtype=np.float32)

@@ -102,18 +102,22 @@ class StampPlanes:
 
 @dataclass(frozen=True)
 class _Equations:
-    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
+    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k.
+
+    ``noise`` is what the moving image's own noise adds to the diagonal of A.
+    """
 
     a: Tensor
     b: Tensor
     c: Tensor
     n_pixels: Tensor
+    noise: Tensor
     terms: Tensor
 
     def select(self, keep: Tensor) -> _Equations:
-        return _Equations(
-            self.a[keep], self.b[keep], self.c[keep], self.n_pixels[keep], self.terms[keep]
-        )
+        """The equations of some stars."""
+        columns = (self.a, self.b, self.c, self.n_pixels, self.noise, self.terms)
+        return _Equations(*(column[keep] for column in columns))
 
     def influence(self) -> Tensor:
         """Weight of each star that keeps any one from deciding alone.
@@ -173,7 +177,9 @@ def fit_kernel(
     A free constant per cutout absorbs the local difference of the backgrounds. The kernel's
     departure from the one that the PSFs imply is regularised by its curvature and its size;
     strength and spatial order are those which best predict stars left out of the fit, so that a
-    dozen faint stars yield the PSFs' kernel and hundreds overrule it. Cutouts that
+    dozen faint stars yield the PSFs' kernel and hundreds overrule it. The noise of the moving
+    image, which would shrink the kernel (an error in the variables), is taken off the normal
+    equations. Cutouts that
     do not fit (variables, blends with a transient) are rejected iteratively.
 
     References
@@ -230,6 +236,10 @@ def _n_terms(order: int) -> int:
     return (order + 1) * (order + 2) // 2
 
 
+def _order_of(n_terms: int) -> int:
+    return (round((8 * n_terms + 1) ** 0.5) - 3) // 2
+
+
 def _build_equations(
     planes: StampPlanes,
     positions: StarPositions,
@@ -264,11 +274,14 @@ def _build_equations(
         good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
         parts.append(
             _stamp_equations(
-                fixed[chunk], moving, weight[chunk] * good, size=2 * stamp_half_width + 1
+                fixed[chunk],
+                moving,
+                cut_stamps(planes.moving_variance, part, half_width=margin),
+                weight=weight[chunk] * good,
             )
         )
-    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
-    return _Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
+    a, b, c, n, noise = (torch.cat(column) for column in zip(*parts, strict=True))
+    return _Equations(a, b, c, n, noise, torch.from_numpy(terms).to(a.device))
 
 
 def _weights(
@@ -295,13 +308,13 @@ def _weights(
 
 
 def _stamp_equations(
-    fixed: Tensor, moving: Tensor, weight: Tensor, *, size: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A, b, c and number of good pixels of a chunk of stars."""
-    shifted = functional.unfold(moving[:, None], size).transpose(1, 2)
+    fixed: Tensor, moving: Tensor, moving_variance: Tensor, *, weight: Tensor
+) -> tuple[Tensor, ...]:
+    """A, b, c, number of good pixels and noise in A's diagonal of a chunk of stars."""
+    n, size = fixed.shape[:2]
     # row d of the design is the image shifted by +d, which is the kernel's pixel d
-    shifted = shifted.flip(1)
-    n = len(fixed)
+    shifted = functional.unfold(moving[:, None], size).transpose(1, 2).flip(1)
+    variance = functional.unfold(moving_variance[:, None], size).transpose(1, 2).flip(1)
     target, w = fixed.reshape(n, -1), weight.reshape(n, -1)
     total = w.sum(dim=1, keepdim=True).clamp(min=1e-30)
     shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
@@ -309,7 +322,8 @@ def _stamp_equations(
     weighted = shifted * w[:, None]
     a = torch.bmm(weighted, shifted.transpose(1, 2))
     b = torch.bmm(weighted, target[..., None])[..., 0]
-    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
+    noise = torch.bmm(variance, w[..., None])[..., 0]
+    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1), noise
 
 
 def _penalty(half_width: int, *, device: str) -> Tensor:
@@ -348,22 +362,31 @@ class _Solver:
     strength: float
 
     def solve(self, equations: _Equations) -> Tensor:
-        """Kernel of each term, shape (n_terms, M), float64."""
+        """Kernel of each term, shape (n_terms, M), float64.
+
+        The free pixels vary one order less than the modes of ``_expected``: across the frame a
+        kernel changes smoothly, and the highest order's pixels would only fit noise.
+        """
         terms = equations.terms[:, : self.n_terms]
         j, m = self.n_terms, equations.a.shape[1]
         weighted = terms * equations.influence()[:, None]
         products = (weighted[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
         normal = products.T.float() @ equations.a.reshape(len(terms), -1)
         matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
+        noise = (products.T @ equations.noise.double()).reshape(j, j, m)
+        matrix = matrix - torch.diag_embed(noise).permute(0, 2, 1, 3).reshape(j * m, j * m)
         right = torch.einsum("nj,nm->jm", weighted, equations.b.double()).reshape(-1)
         expected = self._expected(matrix, right).reshape(-1)
         scale = torch.diagonal(matrix)[:m].mean() * self.strength
-        right = right - matrix @ expected
-        for term in range(j):
-            block = slice(term * m, (term + 1) * m)
+        free = m * _n_terms(max(0, _order_of(j) - 1))
+        block = matrix[:free, :free].clone()
+        for start in range(0, free, m):
             # variation across the frame is expected to be smaller than the kernel itself
-            matrix[block, block] += scale * (1.0 if term == 0 else 3.0) * self.penalty
-        return (expected + torch.linalg.solve(matrix, right)).reshape(j, m)
+            part = slice(start, start + m)
+            block[part, part] += scale * (1.0 if start == 0 else 3.0) * self.penalty
+        missing = (right - matrix @ expected)[:free]
+        expected[:free] += torch.linalg.solve(block, missing)
+        return expected.reshape(j, m)
 
     def _expected(self, matrix: Tensor, right: Tensor) -> Tensor:
         """The PSFs' kernel with the flux ratio, shift and width that fit the stars best.

@@ -178,12 +178,12 @@ def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
 def _kernel_half_width(pair: Pair) -> int:
     """Wide enough for the skirt of the broader PSF."""
     broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
-    return int(np.clip(math.ceil(1.8 * broad), 5, 9))
+    return int(np.clip(math.ceil(2.2 * broad), 5, 9))
 
 
 def _stamp_half_width(pair: Pair) -> int:
     broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
-    return int(np.clip(round(3.0 * broad), 9, 15))
+    return int(np.clip(round(3.6 * broad), 10, 16))
 
 
 def _stamp_planes(pair: Pair, direction: str, device: str) -> StampPlanes:
