@@ -144,9 +144,12 @@ def preprocess_image(
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
     stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
-    psf = given_psf or fit_psf(frame, stars, order=settings.psf_order, fwhm_guess_pix=core.fwhm)
-    frame = frame.with_(psf=psf)
-    stars = fit_star_fluxes(frame, stars)
+    rounds = 2 if confusion > 0.0 and given_psf is None else 1
+    for _ in range(rounds):
+        # a crowded field needs the neighbours' PSF fluxes to free the PSF stars of them
+        psf = given_psf or fit_psf(frame, stars, order=settings.psf_order, fwhm_guess_pix=core.fwhm)
+        frame = frame.with_(psf=psf)
+        stars = fit_star_fluxes(frame, stars)
     zero_point = _zero_point(frame, stars, settings.catalog, notes)
     frame = frame.with_(zero_point=zero_point.value)
     metrics = _metrics(frame, stars, background, zero_point=zero_point)

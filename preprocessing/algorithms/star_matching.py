@@ -29,7 +29,7 @@ class Matches:
 def prefer_stars(matches: Matches, reference_stars: StarList, science_stars: StarList) -> Matches:
     """Only the clean stars among the matches, where there are enough of them."""
     clean = science_stars.is_star[matches.science] & reference_stars.is_star[matches.reference]
-    if clean.sum() < 12:
+    if clean.sum() < 8:
         return matches
     return Matches(matches.science[clean], matches.reference[clean])
 

@@ -165,14 +165,16 @@ def _refit(
 def _merge(stars: StarList, fitted: NDArray[np.intp], fits: _Fits) -> StarList:
     """The list with the fits entered where they are credible, other fluxes on the same scale."""
     ratio = fits.flux / stars.flux[fitted]
-    credible = np.isfinite(ratio) & (ratio > 0.5) & (ratio < 2.0) & np.isfinite(fits.flux_error)
+    usable = np.isfinite(ratio) & (ratio > 0) & np.isfinite(fits.flux_error)
+    if not usable.any():
+        return replace(stars, is_star=np.zeros(len(stars), dtype=np.bool_))
+    reliable = usable & stars.is_star[fitted]
+    scale = float(np.median(ratio[reliable if reliable.any() else usable]))
+    # the aperture of a blended star may hold several times its own flux
+    credible = usable & (ratio > 0.1 * scale) & (ratio < 3.0 * scale)
     is_star = stars.is_star.copy()
     # PSF and aperture disagree by a factor of two only where the source is no clean star
-    is_star[fitted[~credible]] = False
-    reliable = credible & stars.is_star[fitted]
-    if not credible.any():
-        return replace(stars, is_star=is_star)
-    scale = float(np.median(ratio[reliable if reliable.any() else credible]))
+    is_star[fitted[~credible | (ratio < 0.5 * scale) | (ratio > 2.0 * scale)]] = False
     x, y = stars.x.copy(), stars.y.copy()
     flux, error = stars.flux * scale, stars.flux_error * scale
     index = fitted[credible]

@@ -20,6 +20,9 @@ _DEFAULT_FWHM = 3.0
 _MIN_STAR_SNR = 10.0
 # the widest spread of half-light radii that variable seeing across a frame causes
 _LOCUS_SCATTER = 0.12
+# radius [FWHM] and neighbours' share of flux within it; looser where a field is too crowded
+_ISOLATION = ((3.0, 0.05), (2.0, 0.1), (1.5, 0.3), (1.2, 0.6))
+_ENOUGH_STARS = 20
 
 
 @dataclass(frozen=True)
@@ -273,10 +276,12 @@ def mark_stars(
     clean &= stars.flux > 0
     if saturation is not None:
         clean &= stars.peak < 0.9 * saturation
-    lone = clean & (contamination(stars, radius=3.0 * fwhm) < 0.05)
-    if lone.sum() < 20:
-        lone = clean & (contamination(stars, radius=2.0 * fwhm) < 0.1)
-    return replace(stars, is_star=lone & _on_locus(stars, shapes, candidates=lone))
+    for reach, limit in _ISOLATION:
+        lone = clean & (contamination(stars, radius=reach * fwhm) < limit)
+        is_star = lone & _on_locus(stars, shapes, candidates=lone)
+        if is_star.sum() >= _ENOUGH_STARS:
+            break
+    return replace(stars, is_star=is_star)
 
 
 def contamination(stars: StarList, *, radius: float) -> Float64:
