@@ -24,7 +24,7 @@ from astrid_site.core.models import Job
 from astrid_site.core.permissions import person
 from astrid_site.core.status import JobState, RunStatus
 from astrid_site.monitoring.api import HealthLive, HealthReady
-from astrid_site.pages.observation import StageRow, stage_rows
+from astrid_site.pages.observation import stage_rows
 from catalog.api import ConeSearch, ObjectDetail, ObjectList
 from curation.api import CandidateVerdict, NextCandidates
 from detection.api import CandidateDetail, CandidateList, CandidatePanel, CandidatePixels

@@ -112,14 +112,7 @@ class ObjectList(generics.ListAPIView[AstroObject]):
 
     def get_queryset(self) -> QuerySet[AstroObject]:
         """Apply the filters of the query string."""
-        wanted = read_query(ObjectQuery, self.request)
-        return selectors.object_list(
-            {
-                "state": wanted.get("state", ""),
-                "name": wanted.get("q", ""),
-                "classification": wanted.get("classification", ""),
-            }
-        )
+        return selectors.object_list(read_query(ObjectQuery, self.request))
 
 
 class ObjectDetail(generics.RetrieveAPIView[AstroObject]):

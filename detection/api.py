@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import exceptions, generics, renderers, serializers
+from rest_framework import exceptions, generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -107,16 +107,15 @@ class CandidateDetail(generics.RetrieveAPIView[Detection]):
     queryset = Detection.objects.select_related("observation")
 
 
-class PixelsRenderer(renderers.BaseRenderer):
-    """Names what the pixel endpoints answer; they build their own responses."""
+class PixelsRenderer(FiniteJSONRenderer):
+    """Agrees to the type the pixels are sent in; refusals are JSON all the same."""
 
     media_type = "application/octet-stream"
     format = "f32"
-    render_style = "binary"
 
 
 class PictureRenderer(PixelsRenderer):
-    """Names what the picture endpoint answers."""
+    """Agrees to the type the pictures are sent in."""
 
     media_type = "image/png"
     format = "png"

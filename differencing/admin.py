@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.contrib import admin
 from django.db import transaction
 from django.db.models import QuerySet
@@ -39,7 +37,7 @@ class ReferenceImageAdmin(ReadOnlyAdmin):
     list_filter = ("is_active", "is_pinned", "survey", "band")
     list_select_related = ("survey",)
     inlines = (ReferenceEpochInline,)
-    actions: ClassVar = ["retire"]
+    actions = ["retire"]
 
     def has_retire_permission(self, request: HttpRequest) -> bool:
         """Who may take references out of use."""

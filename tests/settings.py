@@ -34,7 +34,7 @@ _take_folder()
 os.environ.setdefault("ASTRID_LOG_LEVEL", "WARNING")
 
 from astrid_site.settings import *  # noqa: F403
-from astrid_site.settings import DATA_DIR, DATABASES, STORAGES
+from astrid_site.settings import DATA_DIR, DATABASES, STATIC_ROOT, STORAGES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
@@ -44,3 +44,5 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 # Longer than a test: inside a test's transaction the lease keeper could not write.
 JOB_LEASE_S = float(os.environ.get("ASTRID_JOB_LEASE_S", "600"))
+# The middleware warns when the folder is missing, and warnings are errors here.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)

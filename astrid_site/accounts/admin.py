@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import QuerySet
@@ -35,7 +33,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     search_fields = ("prefix", "name", "user__username")
     exclude = ("sha256",)
-    actions: ClassVar = ["revoke"]
+    actions = ["revoke"]
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Who may end other people's keys."""

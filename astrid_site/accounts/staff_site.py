@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import AdminConfig
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
+
+View = TypeVar("View", bound=Callable[..., HttpResponse])
 
 
 class StaffSite(AdminSite):
@@ -32,9 +34,7 @@ class StaffSite(AdminSite):
             return HttpResponseRedirect(resolve_url("admin:index"))
         return redirect_to_login(target, resolve_url("accounts:login"))
 
-    def admin_view(
-        self, view: Callable[..., HttpResponse], cacheable: bool = False
-    ) -> Callable[..., HttpResponse]:
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
         """Say 403 at once to people who are logged in but may not enter."""
         inner = super().admin_view(view, cacheable)
 
@@ -44,7 +44,7 @@ class StaffSite(AdminSite):
                 raise PermissionDenied
             return inner(request, *args, **kwargs)
 
-        return guarded
+        return cast(View, guarded)
 
 
 class StaffAdminConfig(AdminConfig):

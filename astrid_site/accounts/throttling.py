@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models.functions import Now
 from rest_framework.throttling import SimpleRateThrottle
 
@@ -20,12 +19,16 @@ from astrid_site.accounts.models import LoginFailure
 KEPT_FOR = timedelta(days=1)
 
 
+class LoginRate(SimpleRateThrottle):
+    """Reads the rate of the settings; the counting is done by rows."""
+
+    scope = "login"
+
+
 def login_limit() -> tuple[int, timedelta]:
     """Failures allowed, and the time in which they are counted."""
-    rate = SimpleRateThrottle.parse_rate(
-        SimpleRateThrottle(), settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]["login"]
-    )
-    return int(rate[0] or 0), timedelta(seconds=int(rate[1] or 0))
+    throttle = LoginRate()
+    return throttle.num_requests or 0, timedelta(seconds=throttle.duration or 0)
 
 
 def is_limited(username: str, address: str | None) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from django.conf import settings
 from django.http import HttpRequest
+from rest_framework.settings import api_settings
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -15,7 +15,7 @@ def client_address(request: HttpRequest) -> str | None:
     from the right was written by the outermost of them. What stands before it, anybody may type.
     """
     text = request.META.get("REMOTE_ADDR", "")
-    n_proxies = settings.REST_FRAMEWORK["NUM_PROXIES"]
+    n_proxies = api_settings.NUM_PROXIES or 0
     hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
     if n_proxies and any(hops):
         text = hops[-min(n_proxies, len(hops))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.db import transaction
@@ -65,7 +65,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_filter = ("state", "kind", "queue")
     search_fields = ("subject_id", "cause", "worker")
     date_hierarchy = "created_at"
-    actions: ClassVar = ["retry_jobs", "cancel_jobs"]
+    actions = ["retry_jobs", "cancel_jobs"]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Who may run jobs again or stop them."""

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from astrid_site.core.errors import ApplicationError, ConflictError
 from astrid_site.core.models import IdempotencyKey
+from astrid_site.core.permissions import person
 
 MAX_KEY_LENGTH = 200
 #: Answers are kept this long; a client that repeats itself later asks anew.
@@ -80,7 +81,7 @@ def answer_once(request: Request, act: Act) -> Response:
 
 def _claim(request: Request, key: str, digest: str) -> IdempotencyKey | None:
     """The row of a key nobody used yet; None when somebody did."""
-    mine = IdempotencyKey.objects.filter(user_id=request.user.pk)
+    mine = IdempotencyKey.objects.filter(user=person(request))
     mine.filter(created_at__lt=Now() - KEPT_FOR).delete()
     mine.filter(key=key, status=_IN_PROGRESS, created_at__lt=Now() - ABANDONED_AFTER).delete()
     if mine.filter(key=key).exists():
@@ -88,7 +89,7 @@ def _claim(request: Request, key: str, digest: str) -> IdempotencyKey | None:
     try:
         with transaction.atomic():
             return IdempotencyKey.objects.create(
-                user_id=request.user.pk,
+                user=person(request),
                 key=key,
                 body_sha256=digest,
                 status=_IN_PROGRESS,
@@ -112,7 +113,7 @@ def _work(claimed: IdempotencyKey, act: Act) -> IdempotencyKey:
 def _await_answer(request: Request, key: str, digest: str) -> IdempotencyKey:
     until = time.monotonic() + PATIENCE_S
     while True:
-        stored = IdempotencyKey.objects.filter(user_id=request.user.pk, key=key).first()
+        stored = IdempotencyKey.objects.filter(user=person(request), key=key).first()
         if stored is None:
             msg = "Idempotency-Key: the first request with this key failed; send it again."
             raise ConflictError(msg)

@@ -25,6 +25,8 @@ _UNREADABLE: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
     (UnreadablePostError, (400, "unreadable", "The request body ended early.")),
     (MultiPartParserError, (400, "unreadable", "The multipart body cannot be read.")),
 )
+#: Django's own Http404 and PermissionDenied carry no code.
+_DJANGO_CODES = {403: "permission_denied", 404: "not_found"}
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -43,7 +45,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, exceptions.ValidationError):
         problem = _problem(400, "invalid", "Some fields are not valid.", errors=response.data)
     else:
-        code_name = getattr(error, "default_code", "error")
+        code_name = getattr(error, "default_code", _DJANGO_CODES.get(response.status_code, "error"))
         detail = response.data.get("detail", "") if isinstance(response.data, dict) else ""
         problem = _problem(response.status_code, str(code_name), str(detail))
     for header in ("WWW-Authenticate", "Retry-After", "Allow"):

@@ -20,6 +20,10 @@ def without_nan(value: Any) -> Any:
     return value
 
 
+class _AsciiJSONRenderer(renderers.JSONRenderer):
+    ensure_ascii = True
+
+
 class FiniteJSONRenderer(renderers.JSONRenderer):
     """Never writes NaN; never fails on text that is not valid UTF-8."""
 
@@ -34,8 +38,8 @@ class FiniteJSONRenderer(renderers.JSONRenderer):
             return super().render(data, accepted_media_type, renderer_context)
         except ValueError:
             # NaN in a stored value, or half of a surrogate pair echoed by an error message
-            self.ensure_ascii = True
-            return super().render(without_nan(data), accepted_media_type, renderer_context)
+            plain = _AsciiJSONRenderer()
+            return plain.render(without_nan(data), accepted_media_type, renderer_context)
 
 
 class BoundedJSONParser(parsers.JSONParser):

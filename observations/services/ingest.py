@@ -103,6 +103,9 @@ def ingest_file(
     except ApplicationError as error:
         return IngestResult(None, "refused", f"{file_name}: {error}", "bad_override", file_name)
     except _RefusedError as error:
+        if error.code == "conflict" and (twin := _find_same_bytes(survey, sha256)):
+            # the same bytes, sent at the same moment, were stored after our first look
+            return _duplicate(twin, file_name)
         return IngestResult(None, "refused", f"{file_name}: {error.reason}", error.code, file_name)
     except IntegrityError:
         # another process took the same file in between our look and our write
