@@ -41,6 +41,9 @@ async def stream_events(request: HttpRequest) -> HttpResponseBase:
 async def _follow(request: HttpRequest, after: int) -> AsyncIterator[str]:
     """Yield events as they are published, and a sign of life when there are none."""
     yield f"retry: {RETRY_MS}\n\n"
+    if await sync_to_async(_has_gap)(after):
+        # older events were forgotten meanwhile: the page must read everything afresh
+        yield "event: reset\ndata: {}\n\n"
     said_at = checked_at = time.monotonic()
     while True:
         for event in await sync_to_async(_read)(after):
@@ -72,6 +75,12 @@ def _read(after: int) -> list[Event]:
     found = events.read_after(after)
     close_old_connections()
     return found
+
+
+def _has_gap(after: int) -> bool:
+    oldest = events.oldest_sequence()
+    close_old_connections()
+    return after > 0 and oldest > after + 1
 
 
 def _start(request: HttpRequest) -> int | None:

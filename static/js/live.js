@@ -37,6 +37,7 @@ function open() {
   state.source = new EventSource(`/events/?after=${encodeURIComponent(state.after)}`);
   state.source.addEventListener("open", () => show("live", true));
   state.source.addEventListener("message", receive);
+  state.source.addEventListener("reset", () => document.querySelectorAll("[data-live]").forEach(refresh));
   state.source.addEventListener("error", () => {
     show("reconnecting", false);
     if (state.source.readyState === EventSource.CLOSED) {
