@@ -43,17 +43,18 @@ def client_of(db: None) -> Callable[[str], Client]:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The system's Chromium where there is one."""
+    """The system's Chromium where there is one; asked for just before Playwright starts."""
+    # Playwright's event loop stays in this thread until the session ends, and Django would take
+    # every query after that for one from inside a coroutine.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     found = shutil.which("chromium")
     told = {"executable_path": found} if found else {}
     return browser_type_launch_args | told | {"args": ["--no-sandbox"]}
 
 
 @pytest.fixture
-def site(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def site(transactional_db: None) -> Iterator[str]:
     """Address of the product, served by uvicorn as in real life on the test database."""
-    # Playwright runs its own event loop in this thread, which Django would mistake for ours.
-    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     from astrid_site.asgi import application
 
     port = free_port()
