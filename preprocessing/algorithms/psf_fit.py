@@ -230,7 +230,8 @@ def _fit_core(cutouts: Cutouts, dx: Float64, dy: Float64, *, core: Moffat) -> Mo
         return np.asarray(((data - flux * model) * np.sqrt(soften(weight, sigma))).ravel())
 
     start = np.array([np.log(core.width), np.log(core.beta - 1.0), core.e1, core.e2])
-    lower = [np.log(0.3), np.log(0.3), -0.7, -0.7]
+    # beta below 1.8 is no seeing disc but light of neighbours and sky
+    lower = [np.log(0.3), np.log(0.8), -0.7, -0.7]
     upper = [np.log(30.0), np.log(30.0), 0.7, 0.7]
     found = least_squares(
         residuals, np.clip(start, lower, upper), bounds=(lower, upper), loss="soft_l1", max_nfev=25

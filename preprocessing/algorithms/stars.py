@@ -17,6 +17,8 @@ Float64 = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _DEFAULT_FWHM = 3.0
+# a wider one gathers neighbours in a crowded field, and grows with what it gathers
+_WIDEST_APERTURE = 10.0
 _MIN_STAR_SNR = 10.0
 # the widest spread of half-light radii that variable seeing across a frame causes
 _LOCUS_SCATTER = 0.12
@@ -134,9 +136,9 @@ def guess_fwhm(image: Image, found: NDArray[np.void]) -> float:
     x, y = found["x"][bright][order], found["y"][bright][order]
     data = np.ascontiguousarray(image.data, dtype=np.float32)
     mask = is_bad(image.mask)
-    fwhm = 4.0
+    fwhm = _WIDEST_APERTURE / 2.5
     for _ in range(3):
-        radius = _half_light(data, mask, x=x, y=y, limit=2.5 * fwhm)
+        radius = _half_light(data, mask, x=x, y=y, limit=min(2.5 * fwhm, _WIDEST_APERTURE))
         radius = radius[np.isfinite(radius) & (radius > 0.6)]
         if radius.size == 0:
             return _DEFAULT_FWHM
