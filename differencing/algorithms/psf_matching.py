@@ -102,21 +102,17 @@ class StampPlanes:
 
 @dataclass(frozen=True)
 class _Equations:
-    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k.
-
-    ``noise`` is what the moving image's own noise adds to the diagonal of A.
-    """
+    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
 
     a: Tensor
     b: Tensor
     c: Tensor
     n_pixels: Tensor
-    noise: Tensor
     terms: Tensor
 
     def select(self, keep: Tensor) -> _Equations:
         """The equations of some stars."""
-        columns = (self.a, self.b, self.c, self.n_pixels, self.noise, self.terms)
+        columns = (self.a, self.b, self.c, self.n_pixels, self.terms)
         return _Equations(*(column[keep] for column in columns))
 
     def influence(self) -> Tensor:
@@ -177,9 +173,7 @@ def fit_kernel(
     A free constant per cutout absorbs the local difference of the backgrounds. The kernel's
     departure from the one that the PSFs imply is regularised by its curvature and its size;
     strength and spatial order are those which best predict stars left out of the fit, so that a
-    dozen faint stars yield the PSFs' kernel and hundreds overrule it. The noise of the moving
-    image, which would shrink the kernel (an error in the variables), is taken off the normal
-    equations. Cutouts that
+    dozen faint stars yield the PSFs' kernel and hundreds overrule it. Cutouts that
     do not fit (variables, blends with a transient) are rejected iteratively.
 
     References
@@ -272,16 +266,9 @@ def _build_equations(
         spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
         own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
         good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
-        parts.append(
-            _stamp_equations(
-                fixed[chunk],
-                moving,
-                cut_stamps(planes.moving_variance, part, half_width=margin),
-                weight=weight[chunk] * good,
-            )
-        )
-    a, b, c, n, noise = (torch.cat(column) for column in zip(*parts, strict=True))
-    return _Equations(a, b, c, n, noise, torch.from_numpy(terms).to(a.device))
+        parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
+    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
+    return _Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
 
 
 def _weights(
@@ -307,14 +294,11 @@ def _weights(
     return 1.0 / (smooth + (_MODEL_ERROR * level) ** 2).clamp(min=1e-30)
 
 
-def _stamp_equations(
-    fixed: Tensor, moving: Tensor, moving_variance: Tensor, *, weight: Tensor
-) -> tuple[Tensor, ...]:
-    """A, b, c, number of good pixels and noise in A's diagonal of a chunk of stars."""
+def _stamp_equations(fixed: Tensor, moving: Tensor, *, weight: Tensor) -> tuple[Tensor, ...]:
+    """A, b, c and number of good pixels of a chunk of stars."""
     n, size = fixed.shape[:2]
     # row d of the design is the image shifted by +d, which is the kernel's pixel d
     shifted = functional.unfold(moving[:, None], size).transpose(1, 2).flip(1)
-    variance = functional.unfold(moving_variance[:, None], size).transpose(1, 2).flip(1)
     target, w = fixed.reshape(n, -1), weight.reshape(n, -1)
     total = w.sum(dim=1, keepdim=True).clamp(min=1e-30)
     shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
@@ -322,8 +306,7 @@ def _stamp_equations(
     weighted = shifted * w[:, None]
     a = torch.bmm(weighted, shifted.transpose(1, 2))
     b = torch.bmm(weighted, target[..., None])[..., 0]
-    noise = torch.bmm(variance, w[..., None])[..., 0]
-    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1), noise
+    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
 
 
 def _penalty(half_width: int, *, device: str) -> Tensor:
@@ -373,8 +356,6 @@ class _Solver:
         products = (weighted[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
         normal = products.T.float() @ equations.a.reshape(len(terms), -1)
         matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
-        noise = (products.T @ equations.noise.double()).reshape(j, j, m)
-        matrix = matrix - torch.diag_embed(noise).permute(0, 2, 1, 3).reshape(j * m, j * m)
         right = torch.einsum("nj,nm->jm", weighted, equations.b.double()).reshape(-1)
         expected = self._expected(matrix, right).reshape(-1)
         scale = torch.diagonal(matrix)[:m].mean() * self.strength

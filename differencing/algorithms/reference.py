@@ -1,0 +1,316 @@
+"""Which earlier epochs make a reference, and how they are combined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
+
+from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from astrid_site.imaging.psf import PsfField, position_terms
+
+FloatArray = NDArray[np.float32]
+
+#: Least share of the science frame that an epoch must cover.
+MIN_OVERLAP = 0.85
+_BLOCK_ROWS = 128
+_CLIP_SIGMA = 4.0
+#: A rejected pixel must also be off by more than the median changes from it to its neighbours,
+#: plus this share of its light: a difference of the seeing on a star is no cosmic ray.
+_CLIP_FRACTION = 0.3
+_PSF_GRID = 4
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What selection needs to know of one earlier epoch.
+
+    Attributes
+    ----------
+    key : str
+        Name by which the caller finds it again.
+    ended_mjd : float
+        End of the exposure.
+    overlap : float
+        Share of the science frame that it covers.
+    fwhm_pix : float
+        Seeing on the science frame's pixels [pix].
+    sky_noise : float
+        Sky sigma per pixel on a common flux scale.
+    """
+
+    key: str
+    ended_mjd: float
+    overlap: float
+    fwhm_pix: float
+    sky_noise: float
+
+    @property
+    def point_noise(self) -> float:
+        """Noise of a point-source flux, up to a constant: sky sigma times the PSF's width."""
+        return self.sky_noise * self.fwhm_pix
+
+
+def select_epochs(
+    candidates: Sequence[Epoch],
+    *,
+    science_started_mjd: float,
+    max_epochs: int = 10,
+    min_gap_days: float = 0.0,
+) -> tuple[Epoch, ...]:
+    """Choose the epochs that make the least noisy reference.
+
+    Epochs end before the science epoch starts (less ``min_gap_days``) and cover at least 85 % of
+    it. The sharpest and deepest are taken first; one more is added while it still lowers the
+    predicted noise of the coadd: a poor epoch blurs more than it deepens.
+
+    Parameters
+    ----------
+    candidates : sequence of Epoch
+        Earlier epochs of the field in the same band.
+    science_started_mjd : float
+        Start of the science exposure.
+    max_epochs : int
+        Most epochs to combine.
+    min_gap_days : float
+        Time that must pass between reference and science epochs.
+
+    Returns
+    -------
+    tuple of Epoch
+        Best first; never empty.
+
+    Raises
+    ------
+    NoWorkError
+        If no epoch qualifies; carries ``n_candidates``, ``n_earlier`` and ``best_overlap``.
+    """
+    earlier = [e for e in candidates if e.ended_mjd <= science_started_mjd - min_gap_days]
+    usable = [e for e in earlier if e.overlap >= MIN_OVERLAP]
+    if not usable:
+        best = max((e.overlap for e in earlier), default=0.0)
+        msg = (
+            f"no reference yet: {len(candidates)} epochs, {len(earlier)} earlier, the best of "
+            f"them covers {100 * best:.0f} %, {100 * MIN_OVERLAP:.0f} % needed"
+        )
+        raise NoWorkError(
+            msg, n_candidates=len(candidates), n_earlier=len(earlier), best_overlap=best
+        )
+    ranked = sorted(usable, key=lambda e: (e.point_noise, e.ended_mjd, e.key))
+    chosen = [ranked[0]]
+    for epoch in ranked[1:max_epochs]:
+        if predicted_noise([*chosen, epoch]) < predicted_noise(chosen):
+            chosen.append(epoch)
+    return tuple(chosen)
+
+
+def predicted_noise(epochs: Sequence[Epoch]) -> float:
+    """Point-source noise of the inverse-variance coadd of some epochs, up to a constant."""
+    weights = np.array([1.0 / e.sky_noise**2 for e in epochs])
+    width = float(np.sum(weights * [e.fwhm_pix for e in epochs]) / weights.sum())
+    return width / math.sqrt(float(weights.sum()))
+
+
+@dataclass(frozen=True)
+class Coadd:
+    """A combined image and what went into each pixel.
+
+    Attributes
+    ----------
+    image : Image
+        Mean, variance, mask (NO_DATA where no epoch was usable) and combined PSF, in the flux
+        scale of the first image.
+    coverage : NDArray[uint16], shape (ny, nx)
+        Number of epochs in each pixel.
+    n_clipped : int
+        Pixels of single epochs rejected as outliers.
+    """
+
+    image: Image
+    coverage: NDArray[np.uint16]
+    n_clipped: int
+
+
+def coadd(
+    images: Sequence[Image],
+    *,
+    flux_scales: Sequence[float] | None = None,
+    clip_sigma: float = _CLIP_SIGMA,
+) -> Coadd:
+    """Combine images on one grid: inverse-variance mean, outliers rejected.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Background-subtracted, with variance and PSF, all of shape (ny, nx).
+    flux_scales : sequence of float, optional
+        Factors that bring each image to the flux scale of the first.
+    clip_sigma : float
+        A pixel farther than this from the epochs' median, and by more than the median's own
+        relief there, is rejected. With two epochs, the higher of two that differ so is.
+
+    Returns
+    -------
+    Coadd
+
+    Raises
+    ------
+    ValueError
+        Without images, if shapes or the number of scales differ, or if an image lacks variance
+        or PSF.
+
+    Notes
+    -----
+    Weights are one number per image (its sky) times the pixel masks: weights that follow the
+    pixel's own photon noise would make the PSF of the coadd depend on brightness.
+    """
+    scales = list(flux_scales) if flux_scales is not None else [1.0] * len(images)
+    _check(images, scales)
+    ny, nx = images[0].shape
+    weights = np.array([_sky_weight(i, s) for i, s in zip(images, scales, strict=True)])
+    data, variance = np.zeros((ny, nx), np.float32), np.zeros((ny, nx), np.float32)
+    coverage, n_clipped = np.zeros((ny, nx), np.uint16), 0
+    for top in range(0, ny, _BLOCK_ROWS):
+        rows = slice(top, min(top + _BLOCK_ROWS, ny))
+        stack = _Stack.of(images, scales, rows)
+        keep = stack.keep(clip_sigma)
+        n_clipped += int((stack.good & ~keep).sum())
+        share = weights[:, None, None] * keep
+        total = share.sum(axis=0)
+        share = share / np.where(total > 0, total, 1.0)
+        data[rows] = (share * stack.data).sum(axis=0)
+        variance[rows] = (share**2 * stack.variance).sum(axis=0)
+        coverage[rows] = keep.sum(axis=0)
+    image = images[0].with_(
+        data=data,
+        variance=variance,
+        mask=_combined_mask(images, coverage),
+        psf=combine_psfs([_psf(i) for i in images], weights=weights),
+        exposure_s=_total_exposure(images),
+    )
+    return Coadd(image=image, coverage=coverage, n_clipped=n_clipped)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Some rows of all images on one flux scale; arrays (n, rows, nx)."""
+
+    data: FloatArray
+    variance: FloatArray
+    good: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, images: Sequence[Image], scales: Sequence[float], rows: slice) -> _Stack:
+        """Gather the rows."""
+        pairs = list(zip(images, scales, strict=True))
+        return cls(
+            data=np.stack([np.float32(s) * i.data[rows] for i, s in pairs]),
+            variance=np.stack([np.float32(s * s) * _variance(i)[rows] for i, s in pairs]),
+            good=np.stack([~is_bad(i.mask[rows]) & (_variance(i)[rows] > 0) for i in images]),
+        )
+
+    def keep(self, clip_sigma: float) -> NDArray[np.bool_]:
+        """Good pixels that agree with the others."""
+        if len(self.data) < 2:
+            return self.good
+        values = np.where(self.good, self.data, np.nan)
+        count = self.good.sum(axis=0)
+        # all-bad pixels have no median; they are not kept anyway
+        values[:, count == 0] = 0.0
+        middle = np.nanmin(values, axis=0) if len(values) == 2 else np.nanmedian(values, axis=0)
+        apart = np.abs(self.data - middle)
+        limit = clip_sigma * np.sqrt(np.maximum(self.variance, 0.0) * (1.0 + 1.0 / len(values)))
+        relief = maximum_filter(middle, size=3) - minimum_filter(middle, size=3)
+        outlier = (apart > limit) & (apart > relief + _CLIP_FRACTION * np.abs(middle))
+        # where everything would go, nothing is told apart
+        hopeless = (outlier | ~self.good).all(axis=0)
+        return np.asarray(self.good & (~outlier | hopeless), dtype=bool)
+
+
+def _check(images: Sequence[Image], scales: Sequence[float]) -> None:
+    if not images or len(images) != len(scales):
+        msg = f"images: {len(images)} images with {len(scales)} flux scales cannot be combined"
+        raise ValueError(msg)
+    for index, image in enumerate(images):
+        if image.shape != images[0].shape:
+            msg = f"images: shape {image.shape} of image {index} differs from {images[0].shape}"
+            raise ValueError(msg)
+        _variance(image)
+        _psf(image)
+
+
+def _variance(image: Image) -> FloatArray:
+    if image.variance is None:
+        msg = "images: an image without variance cannot be weighed"
+        raise ValueError(msg)
+    return image.variance
+
+
+def _psf(image: Image) -> PsfField:
+    if image.psf is None:
+        msg = "images: an image without PSF cannot be combined"
+        raise ValueError(msg)
+    return image.psf
+
+
+def _sky_weight(image: Image, scale: float) -> float:
+    """Inverse of the median variance of an image's good pixels, on the common scale."""
+    variance = _variance(image)
+    usable = ~is_bad(image.mask) & (variance > 0)
+    if not usable.any():
+        return 0.0
+    return 1.0 / (scale**2 * float(np.median(variance[usable])))
+
+
+def _combined_mask(images: Sequence[Image], coverage: NDArray[np.uint16]) -> MaskArray:
+    """NO_DATA where nothing is left; saturated where any epoch was: its light is cut off there."""
+    mask = np.where(coverage == 0, np.uint16(MaskPlane.NO_DATA), np.uint16(0)).astype(np.uint16)
+    lasting = np.uint16(MaskPlane.SATURATED | MaskPlane.BLEED)
+    for image in images:
+        mask |= np.where(coverage == 0, image.mask & lasting, np.uint16(0)).astype(np.uint16)
+    return mask
+
+
+def _total_exposure(images: Sequence[Image]) -> float | None:
+    times = [image.exposure_s for image in images if image.exposure_s is not None]
+    return float(sum(times)) if len(times) == len(images) else None
+
+
+def combine_psfs(psfs: Sequence[PsfField], *, weights: NDArray[np.float64]) -> PsfField:
+    """PSF of a weighted mean of images: the weighted mean of their PSFs.
+
+    Parameters
+    ----------
+    psfs : sequence of PsfField
+        On one grid.
+    weights : NDArray[float64], shape (n,)
+        Weights of the images.
+
+    Returns
+    -------
+    PsfField
+        Of the highest order and the largest size among them.
+    """
+    order, size = max(p.order for p in psfs), max(p.size for p in psfs)
+    ny, nx = psfs[0].shape
+    grid = np.linspace(0.0, 1.0, _PSF_GRID)
+    x, y = (g.ravel() for g in np.meshgrid(grid * (nx - 1), grid * (ny - 1)))
+    total = np.zeros((len(x), size, size))
+    for psf, weight in zip(psfs, weights / weights.sum(), strict=True):
+        pad = (size - psf.size) // 2
+        total += weight * np.pad(psf.at(x, y), ((0, 0), (pad, pad), (pad, pad)))
+    terms = position_terms(x, y, shape=psfs[0].shape, order=order)
+    solution, *_ = np.linalg.lstsq(terms, total.reshape(len(x), -1), rcond=None)
+    return PsfField(
+        coefficients=solution.reshape(-1, size, size).astype(np.float32),
+        order=order,
+        shape=psfs[0].shape,
+        fwhm_pix=float(np.average([p.fwhm_pix for p in psfs], weights=weights)),
+        n_stars=min(p.n_stars for p in psfs),
+    )

@@ -1,0 +1,111 @@
+"""Selection of epochs and coadds, against what the noise allows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.psf import constant_psf
+from differencing.algorithms.reference import Epoch, coadd, select_epochs
+
+SHAPE = (96, 120)
+
+
+def make_image(seed: int, *, sigma: float = 5.0, fwhm: float = 3.0, source: float = 0.0) -> Image:
+    rng = np.random.default_rng(seed)
+    offset = np.arange(21) - 10
+    psf = np.exp(-(offset[:, None] ** 2 + offset**2) / (2 * (fwhm / 2.355) ** 2)).astype(np.float32)
+    data = rng.normal(0, sigma, SHAPE).astype(np.float32)
+    data[40:61, 50:71] += np.float32(source) * psf / psf.sum()
+    return Image(
+        data=data,
+        mask=np.zeros(SHAPE, np.uint16),
+        variance=np.full(SHAPE, sigma**2, np.float32),
+        psf=constant_psf(psf, shape=SHAPE),
+        exposure_s=30.0,
+    )
+
+
+def make_epoch(key: str, **changes: float) -> Epoch:
+    values = {"ended_mjd": 100.0, "overlap": 1.0, "fwhm_pix": 3.0, "sky_noise": 5.0} | changes
+    return Epoch(key=key, **values)
+
+
+def test_the_best_epochs_come_first_and_a_poor_one_is_left_out() -> None:
+    epochs = [
+        make_epoch("poor", fwhm_pix=9.0, sky_noise=20.0),
+        make_epoch("good"),
+        make_epoch("better", fwhm_pix=2.5),
+    ]
+    chosen = select_epochs(epochs, science_started_mjd=200.0)
+    assert [e.key for e in chosen] == ["better", "good"]
+
+
+def test_later_epochs_and_poor_overlap_never_serve() -> None:
+    epochs = [make_epoch("later", ended_mjd=201.0), make_epoch("aside", overlap=0.84)]
+    with pytest.raises(NoWorkError, match="85 % needed") as caught:
+        select_epochs(epochs, science_started_mjd=200.0)
+    assert caught.value.numbers == {"n_candidates": 2, "n_earlier": 1, "best_overlap": 0.84}
+
+
+def test_a_coadd_is_as_deep_as_its_variance_says() -> None:
+    images = [make_image(seed, sigma=sigma) for seed, sigma in enumerate((4.0, 5.0, 8.0, 6.0))]
+    deep = coadd(images).image
+    ideal = 1.0 / sum(1.0 / s**2 for s in (4.0, 5.0, 8.0, 6.0))
+    # clipping at 4 sigma removes under 0.1 % of the pixels
+    assert np.median(deep.variance) == pytest.approx(ideal, rel=0.01)
+    # 11520 pixels: the width is known to 0.7 %
+    assert deep.data.std() == pytest.approx(np.sqrt(ideal), rel=0.03)
+
+
+def test_a_cosmic_ray_in_one_epoch_does_not_reach_the_coadd() -> None:
+    images = [make_image(seed) for seed in range(4)]
+    images[2].data[10, 11] += 5000.0
+    result = coadd(images)
+    assert abs(result.image.data[10, 11]) < 15.0
+    assert result.coverage[10, 11] == 3
+
+
+def test_a_star_keeps_its_flux_when_the_seeing_differs() -> None:
+    images = [make_image(seed, fwhm=f, source=50_000.0) for seed, f in enumerate((2.5, 3.0, 4.0))]
+    image = coadd(images).image
+    # 21x21 pixels of 3-epoch noise: 21 * 5 / sqrt(3) = 61
+    assert image.data[40:61, 50:71].sum() == pytest.approx(50_000.0, abs=5 * 61)
+    assert image.psf is not None
+    assert image.psf.at(60.0, 50.0)[0].sum() == pytest.approx(1.0, abs=1e-5)
+    assert image.exposure_s == 90.0
+
+
+def test_a_pixel_that_no_epoch_has_is_marked() -> None:
+    images = [make_image(seed) for seed in range(2)]
+    for image in images:
+        image.mask[5, 6] = MaskPlane.SATURATED
+    result = coadd(images)
+    assert result.image.mask[5, 6] == MaskPlane.NO_DATA | MaskPlane.SATURATED
+    assert result.coverage[5, 6] == 0
+    assert np.isfinite(result.image.data).all()
+
+
+def test_flux_scales_bring_epochs_together() -> None:
+    first, second = make_image(1, source=20_000.0), make_image(2, source=10_000.0)
+    image = coadd([first, second], flux_scales=[1.0, 2.0]).image
+    assert image.data[40:61, 50:71].sum() == pytest.approx(20_000.0, abs=5 * 21 * 5)
+
+
+@pytest.mark.parametrize("broken", ["shape", "variance", "psf", "none"])
+def test_images_that_cannot_be_combined_are_refused(broken: str) -> None:
+    image = make_image(1)
+    small = Image(
+        data=image.data[:50], mask=image.mask[:50], variance=image.variance[:50], psf=image.psf
+    )
+    others = {
+        "shape": [image, small],
+        "variance": [image.with_(variance=None)],
+        "psf": [image.with_(psf=None)],
+        "none": [],
+    }
+    with pytest.raises(ValueError, match="images"):
+        coadd(others[broken])
