@@ -15,7 +15,8 @@ Float64 = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 _MAX_STARS = 2000
-_ORDER_MATCHES = ((60, 3), (20, 2), (6, 1))
+# with fewer, a higher order follows the noise and swings where no star holds it
+_ORDER_MATCHES = ((120, 3), (40, 2), (6, 1))
 
 
 @dataclass(frozen=True)
