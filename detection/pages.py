@@ -86,6 +86,7 @@ class CutRow:
     limit: float
     margin: float | None
     kept: bool
+    relation: str
     bar_x: float
     bar_width: float
 
@@ -174,9 +175,17 @@ def _cut_row(row: Any) -> CutRow:
         limit=cut["limit"],
         margin=margin,
         kept=bool(cut["kept"]),
+        relation=_relation(cut["value"], limit=cut["limit"], margin=margin),
         bar_x=round(50 + min(0.0, reach) * 50, 2),
         bar_width=round(abs(reach) * 50, 2),
     )
+
+
+def _relation(value: float | None, *, limit: float, margin: float | None) -> str:
+    """Which way the limit lies: a margin grows with the value, or against it."""
+    if value is None or margin is None or value == limit:
+        return ""
+    return "≥" if (value > limit) == (margin > 0) else "≤"
 
 
 def warnings(detection: Detection) -> list[str]:
