@@ -1,0 +1,146 @@
+"""The command that subtracts two files, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "manage.py", "subtract_images", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def write_frame(path: Path, pair: SimulatedPair, which: str) -> Path:
+    image = getattr(pair, which)
+    header = fits.Header() if image.wcs is None else image.wcs.to_header()
+    header.update(GAIN=image.gain, SATURATE=image.saturation, EXPTIME=image.exposure_s)
+    fits.PrimaryHDU(image.data, header).writeto(path)
+    mask = path.with_suffix(".mask.fits")
+    fits.PrimaryHDU((image.mask != 0).astype(np.uint8)).writeto(mask)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SimulatedPair]:
+    folder = tmp_path_factory.mktemp("pair")
+    pair = simulate_pair(
+        PairConfig(
+            seed=3,
+            shape=(384, 384),
+            star_density_per_mpix=1500,
+            shift_pix=(3.3, -2.6),
+            rotation_deg=0.1,
+        )
+    )
+    write_frame(folder / "reference.fits", pair, "reference")
+    write_frame(folder / "science.fits", pair, "science")
+    return folder, pair
+
+
+@pytest.fixture(scope="module")
+def products(files: tuple[Path, SimulatedPair]) -> Path:
+    folder, _ = files
+    done = run_command(
+        folder / "reference.fits",
+        folder / "science.fits",
+        "--output",
+        folder / "out",
+        "--reference-mask",
+        folder / "reference.mask.fits",
+        "--science-mask",
+        folder / "science.mask.fits",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "subtract:" in done.stderr
+    assert done.stdout == ""
+    return folder / "out"
+
+
+def test_bright_transients_are_in_the_list(
+    files: tuple[Path, SimulatedPair], products: Path
+) -> None:
+    truth = files[1].truth
+    table = Table.read(products / "candidates.ecsv", format="ascii.ecsv")
+    assert table.colnames == ["x", "y", "ra", "dec", "score", "flux", "flux_error", "flags"]
+    bright = truth[(truth["snr_difference"] > 12) & ~truth["masked"]]
+    inside = [row for row in bright if 15 < row["x"] < 369 and 15 < row["y"] < 369]
+    assert len(inside) >= 2
+    near = [np.hypot(table["x"] - row["x"], table["y"] - row["y"]).min() for row in inside]
+    assert np.mean(np.array(near) < 1.5) >= 0.8
+
+
+def test_products_lie_on_the_science_grid(
+    files: tuple[Path, SimulatedPair], products: Path
+) -> None:
+    with fits.open(products / "difference.fits", checksum=True) as difference:
+        assert difference[0].data.shape == (384, 384)
+        assert {"VARIANCE", "MASK"} <= {hdu.name for hdu in difference}
+        assert difference[0].header["CTYPE1"] == "RA---TAN"
+        assert np.isfinite(difference[0].data).all()
+    with fits.open(products / "score.fits") as score:
+        assert np.isfinite(score[0].data).all()
+        # the score of blank sky has unit width
+        assert 1.4826 * np.median(np.abs(score[0].data)) == pytest.approx(1.0, abs=0.1)
+    with fits.open(products / "difference_psf.fits") as psf:
+        assert psf[0].data.sum() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_timing_says_how_long_and_how_much(products: Path) -> None:
+    record = json.loads((products / "timing.json").read_text())
+    assert set(record["seconds"]) == {
+        "read",
+        "preprocess",
+        "register",
+        "subtract",
+        "detect",
+        "measure",
+        "write",
+    }
+    assert record["peak_memory_mb"] > 50
+    assert record["quality"] in ("pass", "downgrade")
+
+
+def test_a_file_that_is_no_image_is_one_line_and_exit_code_2(
+    files: tuple[Path, SimulatedPair], tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.fits"
+    text.write_text("not an image")
+    for pair in ((text, files[0] / "science.fits"), (tmp_path / "absent.fits", text)):
+        done = run_command(*pair, "--output", tmp_path / "out")
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert "Traceback" not in done.stderr
+
+
+def test_aligned_frames_must_have_one_shape(
+    files: tuple[Path, SimulatedPair], tmp_path: Path
+) -> None:
+    with fits.open(files[0] / "science.fits") as science:
+        fits.PrimaryHDU(science[0].data[:300], science[0].header).writeto(tmp_path / "cut.fits")
+    done = run_command(
+        files[0] / "reference.fits", tmp_path / "cut.fits", "--output", tmp_path, "--aligned"
+    )
+    assert done.returncode == 2
+    assert "not aligned" in done.stderr
+    assert "Traceback" not in done.stderr
