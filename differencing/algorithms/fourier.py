@@ -24,7 +24,8 @@ def forward(tiles: Tensor, *, threads: int = 1) -> Tensor:
     256 and 512 pixel tiles, and the two agree to float32 rounding.
     """
     if tiles.device.type != "cpu":
-        return torch.fft.rfft2(tiles)
+        spectrum: Tensor = torch.fft.rfft2(tiles)
+        return spectrum
     return torch.from_numpy(scipy.fft.rfft2(tiles.numpy(), workers=threads))
 
 
@@ -32,7 +33,8 @@ def inverse(spectrum: Tensor, *, threads: int = 1) -> Tensor:
     """Real square tiles of a half spectrum; the spectrum may be overwritten."""
     size = spectrum.shape[-2]
     if spectrum.device.type != "cpu":
-        return torch.fft.irfft2(spectrum, s=(size, size))
+        tiles: Tensor = torch.fft.irfft2(spectrum, s=(size, size))
+        return tiles
     real = scipy.fft.irfft2(spectrum.numpy(), s=(size, size), workers=threads, overwrite_x=True)
     return torch.from_numpy(real)
 

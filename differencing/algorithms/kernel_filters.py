@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from astrid_site.imaging.psf import PsfField, position_terms
+from astrid_site.imaging.psf import PsfField
 from differencing.algorithms.fourier import SmallImageTransform
 from differencing.algorithms.psf_matching import KernelField
-from differencing.algorithms.tiles import TileFilters, Tiling, tile_coordinates
+from differencing.algorithms.tiles import TileFilters
+from differencing.algorithms.tiling import Tiling, tile_coordinates
 
 Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]
@@ -69,7 +70,7 @@ class KernelMatching:
     def reach(self) -> int:
         """Half width of kernel, PSF and whitening together."""
         half_psf = max(self.science_psf.size, self.template_psf.size) // 2
-        half_kernel = self.kernel.coefficients.shape[-1] // 2
+        half_kernel = int(self.kernel.coefficients.shape[-1]) // 2
         return half_kernel + half_psf + (half_psf if self.direction == "cross" else 6)
 
     def filters(
@@ -149,10 +150,4 @@ def _whitening(fixed: Tensor, moving: Tensor, kernel: Tensor) -> Tensor:
 def central_psf(psf: PsfField) -> FloatArray:
     """The PSF at the middle of the frame, (size, size)."""
     ny, nx = psf.shape
-    return psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
-
-
-def flux_ratio_at(kernel: KernelField, x: float, y: float) -> float:
-    """Sum of the kernel at one position."""
-    terms = position_terms(np.array([x]), np.array([y]), shape=kernel.shape, order=kernel.order)
-    return float(terms[0] @ kernel.term_sums)
+    return np.asarray(psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0], dtype=np.float32)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.psf import position_terms
-from differencing.algorithms.stamps import StarPositions, cut_stamps
+from differencing.algorithms.kernel_equations import Equations, StampPlanes, build_equations
+from differencing.algorithms.stamps import StarPositions
 
 Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]
 
-#: Fractional error granted to the model, so that a few very bright stars do not decide alone.
-_MODEL_ERROR = 0.002
 #: Strengths of the regularisation among which cross-validation chooses.
 _STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 #: Fewest stars for a spatial order to be tried; cross-validation decides.
 _STARS_FOR_ORDER = {0: 0, 1: 6, 2: 24, 3: 60}
 _MAX_ITERATIONS = 4
 _CLIP_SIGMA = 4.0
-#: Most weight of a star, in units of that of the third brightest (of a later one among many).
-_MAX_INFLUENCE = 2.0
-_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -66,65 +62,6 @@ class KernelField:
     def term_sums(self) -> NDArray[np.float64]:
         """Sum of each term's kernel: the flux ratio as a polynomial of position."""
         return np.asarray(self.coefficients.sum(axis=(1, 2), dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class StampPlanes:
-    """The planes a kernel is fitted to, tensors of shape (ny, nx) on one device.
-
-    Attributes
-    ----------
-    fixed, moving : Tensor
-        The kernel convolves ``moving`` to look like ``fixed``.
-    fixed_variance, moving_variance : Tensor
-        Their variances.
-    bad : Tensor
-        1 where either image is unusable, else 0.
-    """
-
-    fixed: Tensor
-    moving: Tensor
-    fixed_variance: Tensor
-    moving_variance: Tensor
-    bad: Tensor
-
-    def padded(self, margin: int) -> StampPlanes:
-        """The planes with bad pixels around them, so that stars near the edge count."""
-        around = (margin,) * 4
-        return StampPlanes(
-            fixed=functional.pad(self.fixed, around),
-            moving=functional.pad(self.moving, around),
-            fixed_variance=functional.pad(self.fixed_variance, around, value=1.0),
-            moving_variance=functional.pad(self.moving_variance, around, value=1.0),
-            bad=functional.pad(self.bad, around, value=1.0),
-        )
-
-
-@dataclass(frozen=True)
-class _Equations:
-    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
-
-    a: Tensor
-    b: Tensor
-    c: Tensor
-    n_pixels: Tensor
-    terms: Tensor
-
-    def select(self, keep: Tensor) -> _Equations:
-        """The equations of some stars."""
-        columns = (self.a, self.b, self.c, self.n_pixels, self.terms)
-        return _Equations(*(column[keep] for column in columns))
-
-    def influence(self) -> Tensor:
-        """Weight of each star that keeps any one from deciding alone.
-
-        A star far brighter than the others would be fitted at their cost, and could never stand
-        out as an outlier even if it moved or varied.
-        """
-        information = self.c.double().clamp(min=1e-30)
-        rank = min(len(information), max(3, len(information) // 30))
-        cap = _MAX_INFLUENCE * information.sort(descending=True).values[rank - 1]
-        return (cap / information).clamp(max=1.0)
 
 
 def fit_kernel(
@@ -185,7 +122,7 @@ def fit_kernel(
     """
     _require_stars(len(positions), min_stars)
     size = 2 * kernel_half_width + 1
-    equations = _build_equations(
+    equations = build_equations(
         planes,
         positions,
         kernel_half_width=kernel_half_width,
@@ -231,82 +168,7 @@ def _n_terms(order: int) -> int:
 
 
 def _order_of(n_terms: int) -> int:
-    return (round((8 * n_terms + 1) ** 0.5) - 3) // 2
-
-
-def _build_equations(
-    planes: StampPlanes,
-    positions: StarPositions,
-    *,
-    kernel_half_width: int,
-    stamp_half_width: int,
-    order: int,
-    kernel_power: float,
-) -> _Equations:
-    """Weighted normal equations of every star, the free constant already eliminated."""
-    shape = (int(planes.fixed.shape[0]), int(planes.fixed.shape[1]))
-    terms = position_terms(
-        positions.x.astype(np.float64), positions.y.astype(np.float64), shape=shape, order=order
-    )
-    margin = stamp_half_width + kernel_half_width
-    planes = planes.padded(margin)
-    positions = StarPositions(x=positions.x + margin, y=positions.y + margin)
-    cut = {"half_width": stamp_half_width}
-    fixed = cut_stamps(planes.fixed, positions, **cut)
-    weight = _weights(
-        planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
-    )
-    parts = []
-    for start in range(0, len(positions), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
-        moving = cut_stamps(planes.moving, part, half_width=margin)
-        bad = cut_stamps(planes.bad, part, half_width=margin)
-        # a bad pixel spoils every pixel that the kernel mixes it into
-        spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
-        own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
-        good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
-        parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
-    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
-    return _Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
-
-
-def _weights(
-    planes: StampPlanes, positions: StarPositions, *, stamp_half_width: int, kernel_power: float
-) -> Tensor:
-    """Inverse variance of the difference at each star's pixels.
-
-    ``kernel_power`` is the sum of the squared kernel of unit sum: what it leaves of white noise.
-
-    Smoothed 3x3: a weight that follows the pixel's own photon noise would favour pixels that
-    scattered low, and bias the flux ratio.
-    """
-    one = {"half_width": stamp_half_width + 1}
-    fixed = cut_stamps(planes.fixed, positions, **one)
-    moving = cut_stamps(planes.moving, positions, **one)
-    ratio = fixed.sum(dim=(1, 2)) / moving.sum(dim=(1, 2)).clamp(min=1e-30)
-    scale = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_tensor(1.0)
-    variance = cut_stamps(planes.fixed_variance, positions, **one)
-    moving_variance = cut_stamps(planes.moving_variance, positions, **one)
-    variance = variance + kernel_power * scale**2 * moving_variance
-    smooth = functional.avg_pool2d(variance[:, None], 3, stride=1)[:, 0]
-    level = functional.avg_pool2d(fixed[:, None], 3, stride=1)[:, 0]
-    return 1.0 / (smooth + (_MODEL_ERROR * level) ** 2).clamp(min=1e-30)
-
-
-def _stamp_equations(fixed: Tensor, moving: Tensor, *, weight: Tensor) -> tuple[Tensor, ...]:
-    """A, b, c and number of good pixels of a chunk of stars."""
-    n, size = fixed.shape[:2]
-    # row d of the design is the image shifted by +d, which is the kernel's pixel d
-    shifted = functional.unfold(moving[:, None], size).transpose(1, 2).flip(1)
-    target, w = fixed.reshape(n, -1), weight.reshape(n, -1)
-    total = w.sum(dim=1, keepdim=True).clamp(min=1e-30)
-    shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
-    target = target - (target * w).sum(dim=1, keepdim=True) / total
-    weighted = shifted * w[:, None]
-    a = torch.bmm(weighted, shifted.transpose(1, 2))
-    b = torch.bmm(weighted, target[..., None])[..., 0]
-    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
+    return (math.isqrt(8 * n_terms + 1) - 3) // 2
 
 
 def _penalty(half_width: int, *, device: str) -> Tensor:
@@ -344,7 +206,7 @@ class _Solver:
     n_terms: int
     strength: float
 
-    def solve(self, equations: _Equations) -> Tensor:
+    def solve(self, equations: Equations) -> Tensor:
         """Kernel of each term, shape (n_terms, M), float64.
 
         The free pixels vary one order less than the modes of ``_expected``: across the frame a
@@ -367,7 +229,8 @@ class _Solver:
             block[part, part] += scale * (1.0 if start == 0 else 3.0) * self.penalty
         missing = (right - matrix @ expected)[:free]
         expected[:free] += torch.linalg.solve(block, missing)
-        return expected.reshape(j, m)
+        solution: Tensor = expected.reshape(j, m)
+        return solution
 
     def _expected(self, matrix: Tensor, right: Tensor) -> Tensor:
         """The PSFs' kernel with the flux ratio, shift and width that fit the stars best.
@@ -382,7 +245,8 @@ class _Solver:
             len(modes), dtype=matrix.dtype, device=matrix.device
         )
         solution = torch.linalg.solve(projected, modes @ right)
-        return (solution @ modes).reshape(self.n_terms, -1)
+        kernels: Tensor = (solution @ modes).reshape(self.n_terms, -1)
+        return kernels
 
     def _modes(self) -> Tensor:
         """The PSFs' kernel field, and its derivatives in every polynomial term; unit length."""
@@ -395,18 +259,19 @@ class _Solver:
                 row[term * m : (term + 1) * m] = shape.to(row.device)
                 rows.append(row)
         modes = torch.stack([row.cpu() for row in rows])
-        modes = modes / modes.norm(dim=1, keepdim=True).clamp(min=1e-300)
-        return modes.to(self.prior.device)
+        unit: Tensor = modes / modes.norm(dim=1, keepdim=True).clamp(min=1e-300)
+        return unit.to(self.prior.device)
 
-    def chi2(self, equations: _Equations, solution: Tensor) -> Tensor:
+    def chi2(self, equations: Equations, solution: Tensor) -> Tensor:
         """Reduced chi2 of each star's cutout."""
         kernels = equations.terms[:, : self.n_terms] @ solution
         own = torch.einsum("nm,nml,nl->n", kernels, equations.a.double(), kernels)
         total = equations.c.double() - 2 * (kernels * equations.b.double()).sum(dim=1) + own
-        return total / equations.n_pixels.clamp(min=1)
+        reduced: Tensor = total / equations.n_pixels.clamp(min=1)
+        return reduced
 
 
-def _reject(equations: _Equations, solver: _Solver, *, min_stars: int, sigma: float) -> Tensor:
+def _reject(equations: Equations, solver: _Solver, *, min_stars: int, sigma: float) -> Tensor:
     """Stars kept after iterative rejection of those with an outlying chi2."""
     keep = torch.ones(len(equations.b), dtype=torch.bool, device=equations.b.device)
     for _ in range(_MAX_ITERATIONS):
@@ -422,7 +287,7 @@ def _reject(equations: _Equations, solver: _Solver, *, min_stars: int, sigma: fl
 
 
 def _choose_model(
-    equations: _Equations, simple: _Solver, *, fixed_order: int | None, max_order: int
+    equations: Equations, simple: _Solver, *, fixed_order: int | None, max_order: int
 ) -> tuple[int, float]:
     """Spatial order and strength that best predict stars left out of the fit."""
     n_stars = len(equations.b)
@@ -440,10 +305,10 @@ def _choose_model(
     return order, min(_STRENGTHS, key=lambda candidate: loss(order, candidate))
 
 
-def _held_out_chi2(equations: _Equations, solver: _Solver, folds: Tensor) -> float:
+def _held_out_chi2(equations: Equations, solver: _Solver, folds: Tensor) -> float:
     """Mean reduced chi2 of stars predicted from the other folds, outliers clipped."""
     parts = []
-    for fold in folds.unique():
+    for fold in range(int(folds.max()) + 1):
         test = folds == fold
         solution = solver.solve(equations.select(~test))
         parts.append(solver.chi2(equations.select(test), solution))

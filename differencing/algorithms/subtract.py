@@ -18,9 +18,10 @@ from differencing.algorithms.direction import Choice, choose_direction
 from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.fourier import to_tensor
 from differencing.algorithms.frame_background import subtract_background
+from differencing.algorithms.kernel_equations import StampPlanes
 from differencing.algorithms.kernel_filters import KernelMatching, central_psf
 from differencing.algorithms.pair import Pair, prepare_pair
-from differencing.algorithms.psf_matching import KernelField, StampPlanes, fit_kernel
+from differencing.algorithms.psf_matching import KernelField, fit_kernel
 from differencing.algorithms.score import (
     blank_sky,
     make_score,

@@ -15,7 +15,8 @@ from differencing.algorithms.fourier import SmallImageTransform
 from differencing.algorithms.pair import Pair
 from differencing.algorithms.stamps import select_stars
 from differencing.algorithms.subtraction import Stars
-from differencing.algorithms.tiles import TileFilters, Tiling
+from differencing.algorithms.tiles import TileFilters
+from differencing.algorithms.tiling import Tiling
 
 Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]

@@ -1,0 +1,154 @@
+"""Normal equations of a matching kernel, one set for each star's cutout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from astrid_site.imaging.psf import position_terms
+from differencing.algorithms.stamps import StarPositions, cut_stamps
+
+Tensor = torch.Tensor
+
+#: Fractional error granted to the model, so that a few very bright stars do not decide alone.
+_MODEL_ERROR = 0.002
+#: Most weight of a star, in units of that of the third brightest (of a later one among many).
+_MAX_INFLUENCE = 2.0
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class StampPlanes:
+    """The planes a kernel is fitted to, tensors of shape (ny, nx) on one device.
+
+    Attributes
+    ----------
+    fixed, moving : Tensor
+        The kernel convolves ``moving`` to look like ``fixed``.
+    fixed_variance, moving_variance : Tensor
+        Their variances.
+    bad : Tensor
+        1 where either image is unusable, else 0.
+    """
+
+    fixed: Tensor
+    moving: Tensor
+    fixed_variance: Tensor
+    moving_variance: Tensor
+    bad: Tensor
+
+    def padded(self, margin: int) -> StampPlanes:
+        """The planes with bad pixels around them, so that stars near the edge count."""
+        around = (margin,) * 4
+        return StampPlanes(
+            fixed=functional.pad(self.fixed, around),
+            moving=functional.pad(self.moving, around),
+            fixed_variance=functional.pad(self.fixed_variance, around, value=1.0),
+            moving_variance=functional.pad(self.moving_variance, around, value=1.0),
+            bad=functional.pad(self.bad, around, value=1.0),
+        )
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    n_pixels: Tensor
+    terms: Tensor
+
+    def select(self, keep: Tensor) -> Equations:
+        """The equations of some stars."""
+        columns = (self.a, self.b, self.c, self.n_pixels, self.terms)
+        return Equations(*(column[keep] for column in columns))
+
+    def influence(self) -> Tensor:
+        """Weight of each star that keeps any one from deciding alone.
+
+        A star far brighter than the others would be fitted at their cost, and could never stand
+        out as an outlier even if it moved or varied.
+        """
+        information = self.c.double().clamp(min=1e-30)
+        rank = min(len(information), max(3, len(information) // 30))
+        cap = _MAX_INFLUENCE * information.sort(descending=True).values[rank - 1]
+        return (cap / information).clamp(max=1.0)
+
+
+def build_equations(
+    planes: StampPlanes,
+    positions: StarPositions,
+    *,
+    kernel_half_width: int,
+    stamp_half_width: int,
+    order: int,
+    kernel_power: float,
+) -> Equations:
+    """Weighted normal equations of every star, the free constant already eliminated."""
+    shape = (int(planes.fixed.shape[0]), int(planes.fixed.shape[1]))
+    terms = position_terms(
+        positions.x.astype(np.float64), positions.y.astype(np.float64), shape=shape, order=order
+    )
+    margin = stamp_half_width + kernel_half_width
+    planes = planes.padded(margin)
+    positions = StarPositions(x=positions.x + margin, y=positions.y + margin)
+    cut = {"half_width": stamp_half_width}
+    fixed = cut_stamps(planes.fixed, positions, **cut)
+    weight = _weights(
+        planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
+    )
+    parts = []
+    for start in range(0, len(positions), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
+        moving = cut_stamps(planes.moving, part, half_width=margin)
+        bad = cut_stamps(planes.bad, part, half_width=margin)
+        # a bad pixel spoils every pixel that the kernel mixes it into
+        spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
+        own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
+        good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
+        parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
+    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
+
+
+def _weights(
+    planes: StampPlanes, positions: StarPositions, *, stamp_half_width: int, kernel_power: float
+) -> Tensor:
+    """Inverse variance of the difference at each star's pixels.
+
+    ``kernel_power`` is the sum of the squared kernel of unit sum: what it leaves of white noise.
+
+    Smoothed 3x3: a weight that follows the pixel's own photon noise would favour pixels that
+    scattered low, and bias the flux ratio.
+    """
+    one = {"half_width": stamp_half_width + 1}
+    fixed = cut_stamps(planes.fixed, positions, **one)
+    moving = cut_stamps(planes.moving, positions, **one)
+    ratio = fixed.sum(dim=(1, 2)) / moving.sum(dim=(1, 2)).clamp(min=1e-30)
+    scale = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_tensor(1.0)
+    variance = cut_stamps(planes.fixed_variance, positions, **one)
+    moving_variance = cut_stamps(planes.moving_variance, positions, **one)
+    variance = variance + kernel_power * scale**2 * moving_variance
+    smooth = functional.avg_pool2d(variance[:, None], 3, stride=1)[:, 0]
+    level = functional.avg_pool2d(fixed[:, None], 3, stride=1)[:, 0]
+    return 1.0 / (smooth + (_MODEL_ERROR * level) ** 2).clamp(min=1e-30)
+
+
+def _stamp_equations(fixed: Tensor, moving: Tensor, *, weight: Tensor) -> tuple[Tensor, ...]:
+    """A, b, c and number of good pixels of a chunk of stars."""
+    n, size = fixed.shape[:2]
+    # row d of the design is the image shifted by +d, which is the kernel's pixel d
+    shifted = functional.unfold(moving[:, None], size).transpose(1, 2).flip(1)
+    target, w = fixed.reshape(n, -1), weight.reshape(n, -1)
+    total = w.sum(dim=1, keepdim=True).clamp(min=1e-30)
+    shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
+    target = target - (target * w).sum(dim=1, keepdim=True) / total
+    weighted = shifted * w[:, None]
+    a = torch.bmm(weighted, shifted.transpose(1, 2))
+    b = torch.bmm(weighted, target[..., None])[..., 0]
+    return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
