@@ -16,11 +16,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
 
 import django
 from celery import signals
+from celery.concurrency import prefork
 
 from astrid_site.core.processes import die_with_parent
 
 django.setup()
 
+from astrid_site.core import heartbeats
 from astrid_site.core.tasking import app, prepare_broker_folder
 
 __all__ = ["app"]
@@ -34,6 +36,21 @@ def _tie_child(**_: Any) -> None:
     die_with_parent()
 
 
+def _start_heart(sender: Any, **_: Any) -> None:
+    """Beat from the event loop where the worker forks, from a thread where it works itself.
+
+    A fork must find neither a second thread nor an open connection; a worker that does its
+    jobs in the main thread has no loop that would turn meanwhile.
+    """
+    if issubclass(sender.controller.pool_cls, prefork.TaskPool):
+        arguments = ("worker", sender.hostname)
+        heartbeats.beat_and_close(*arguments)
+        sender.timer.call_repeatedly(heartbeats.EVERY_S, heartbeats.beat_and_close, arguments)
+    else:
+        heartbeats.beat_from_thread("worker", sender.hostname)
+
+
+signals.worker_ready.connect(_start_heart, weak=False)
 signals.celeryd_init.connect(_prepare_worker, weak=False)
 # A pool child whose parent was killed would go on computing what another worker does again.
 signals.worker_process_init.connect(_tie_child, weak=False)

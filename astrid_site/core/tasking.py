@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 RUN_JOB = "astrid.run_job"
 SWEEP = "astrid.sweep"
-CONTROL_QUEUE = "control"
+SWEEP_QUEUE = "sweep"
 RING_PATIENCE_S = 1.0
 RING_REST_S = 5.0
 _silent_until = 0.0
@@ -51,7 +51,9 @@ def _transport_options() -> dict[str, Any]:
 
 
 def _make_app() -> Celery:
-    celery_app = Celery("astrid", broker=settings.BROKER_URL, backend=None)
+    # A folder has no host, but kombu warns of a missing one with every connection.
+    broker = "filesystem://localhost//" if is_embedded() else settings.BROKER_URL
+    celery_app = Celery("astrid", broker=broker, backend=None)
     celery_app.conf.update(
         task_acks_late=True,
         worker_prefetch_multiplier=1,
@@ -82,7 +84,7 @@ def _make_app() -> Celery:
             "sweep": {
                 "task": SWEEP,
                 "schedule": 2.0,
-                "options": {"queue": CONTROL_QUEUE, "expires": 10},
+                "options": {"queue": SWEEP_QUEUE, "expires": 10},
             }
         },
     )
@@ -99,9 +101,9 @@ def _run_job(job_id: str) -> None:
 
 
 def _sweep() -> None:
-    from astrid_site.core import jobs
+    from astrid_site.core import upkeep
 
-    jobs.sweep()
+    upkeep.upkeep()
 
 
 run_job = app.task(name=RUN_JOB)(_run_job)

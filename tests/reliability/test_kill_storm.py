@@ -20,13 +20,18 @@ PATIENCE_S = 120.0
 pytestmark = pytest.mark.slow
 
 
-def wait_for_work(installation: Installation, *, done_before: int) -> None:
-    """Wait until a worker is at it again, so that each kill hits work and not a start-up."""
+def tokens(installation: Installation) -> set[str]:
+    """The claims that stand at the moment, those of the dead among them."""
+    rows = installation.rows("SELECT token FROM core_job WHERE state = 'running'")
+    return {str(token) for (token,) in rows}
+
+
+def wait_for_work(installation: Installation, *, old: set[str]) -> None:
+    """Wait for a new claim, so that the next kill hits work and not a start-up."""
 
     def is_working() -> bool:
-        states = installation.states()
-        has_progress = states.get("done", 0) > done_before or states.get("done", 0) >= JOBS
-        return states.get("running", 0) > 0 or has_progress
+        is_over = installation.states() == {"done": JOBS}
+        return is_over or bool(tokens(installation) - old)
 
     servers.wait_until(is_working, within_s=40, what="a worker takes up work again")
 
@@ -35,14 +40,16 @@ def storm(installation: Installation, *, scopes: list[str], seed: int) -> list[s
     """Kill ten times at random moments; returns what was killed."""
     generator = random.Random(seed)
     killed: list[str] = []
+    old: set[str] = set()
     for number in range(KILLS):
-        wait_for_work(installation, done_before=installation.states().get("done", 0))
+        wait_for_work(installation, old=old)
         time.sleep(generator.uniform(0.05, 0.6))
         scope = scopes[number % len(scopes)]
         if scope == "child" and not installation.kill_child("worker"):
             scope = "group"
         if scope == "group":
             installation.kill_group("worker")
+        old = tokens(installation)
         killed.append(scope)
     return killed
 
@@ -59,6 +66,12 @@ def assert_each_ended_once(installation: Installation) -> None:
     assert not [row for row in events if row[0] in {"storm.lost", "job.failed"}]
 
 
+def assert_signs_of_life(installation: Installation) -> None:
+    """The health pages can see the worker and the sweeper."""
+    kinds = {kind for (kind,) in installation.rows("SELECT kind FROM core_heartbeat")}
+    assert kinds == {"worker", "sweeper"}
+
+
 def executions(installation: Installation) -> int:
     """How often jobs were started; more than there are jobs when kills hit work."""
     return int(installation.rows("SELECT sum(attempts) FROM core_job")[0][0])
@@ -72,6 +85,7 @@ def test_ten_kills_on_the_embedded_broker_lose_and_double_nothing(install: Insta
     killed = storm(installation, scopes=["group"], seed=11)
     assert killed == ["group"] * KILLS
     assert_each_ended_once(installation)
+    assert_signs_of_life(installation)
     assert executions(installation) >= JOBS + KILLS // 2
 
 
@@ -88,6 +102,7 @@ def test_ten_kills_of_worker_and_child_on_redis_lose_and_double_nothing(
         killed = storm(installation, scopes=["group", "child"], seed=12)
         assert killed.count("group") >= KILLS // 2
         assert_each_ended_once(installation)
+        assert_signs_of_life(installation)
         assert executions(installation) >= JOBS + KILLS // 2
         installation.stop()
 
@@ -101,8 +116,7 @@ def test_killing_redis_without_persistence_loses_and_doubles_nothing(install: In
         installation.start_sweeper()
         installation.command("-m", "tests.reliability.submit", STAGES[0], str(SUBJECTS))
         for _ in range(4):
-            done = installation.states().get("done", 0)
-            wait_for_work(installation, done_before=done)
+            wait_for_work(installation, old=set())
             time.sleep(generator.uniform(0.05, 0.6))
             redis.kill()
             time.sleep(generator.uniform(0.1, 0.8))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connections
-from django.db.models.functions import Now
 
-from astrid_site.core import events, jobs
-from astrid_site.core.models import Heartbeat
+from astrid_site.core import upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -34,35 +30,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Sweep."""
         if not options["forever"]:
-            report = jobs.sweep()
-            published = events.assign_sequences()
+            report = upkeep.upkeep()
             self.stdout.write(
-                f"{report.requeued} returned, {report.failed} failed, {report.rung} rung,"
-                f" {published} events published"
+                f"{report.requeued} returned, {report.failed} failed, {report.rung} rung"
             )
             return
         swept_at = -SWEEP_EVERY_S
         while True:
             now = time.monotonic()
             is_due = now - swept_at >= SWEEP_EVERY_S
-            if is_due:
-                swept_at = now
             try:
-                self._turn(is_due=is_due)
+                if is_due:
+                    swept_at = now
+                    upkeep.upkeep()
+                else:
+                    upkeep.publish()
             except DatabaseError as error:
                 # The database may restart under us; the next turn connects anew.
                 logger.warning("cannot sweep now: %s", error)
                 connections.close_all()
                 time.sleep(SWEEP_EVERY_S)
             time.sleep(PUBLISH_EVERY_S)
-
-    def _turn(self, *, is_due: bool) -> None:
-        events.assign_sequences()
-        if not is_due:
-            return
-        jobs.sweep()
-        host = socket.gethostname()
-        Heartbeat.objects.update_or_create(
-            name=f"sweeper@{host}"[:120],
-            defaults={"kind": "sweeper", "seen_at": Now(), "detail": {"pid": os.getpid()}},
-        )
