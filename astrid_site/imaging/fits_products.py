@@ -116,8 +116,9 @@ def wcs_cards(wcs: WCS) -> WcsHeader:
     for key, value in (("LONPOLE", core.lonpole), ("LATPOLE", core.latpole)):
         if math.isfinite(value):
             cards[key] = float(value)
-    for axis, index, value in core.get_pv():
-        cards[f"PV{axis}_{index}"] = float(value)
+    # wcslib turns the coefficients of a TPV into a distortion, where get_pv sees them no more
+    written = wcs.to_header(relax=True)
+    cards |= {key: float(written[key]) for key in written if key.startswith("PV")}
     return cards | _sip_cards(wcs)
 
 

@@ -214,24 +214,27 @@ def _store(stack: _Stack, *, is_pinned: bool, run: ProcessingRun) -> BuiltRefere
     from differencing.algorithms.reference import coadd
     from preprocessing.algorithms.preprocess import PreprocessConfig, preprocess_image
 
-    best = stack.images[0]
-    combined = coadd(stack.images).with_(wcs=best.wcs, zero_point=best.zero_point, unit=best.unit)
+    combined = coadd(stack.images)
+    image, variance = combined.image, combined.image.variance
     config = PreprocessConfig(find_cosmic_rays=False)
     try:
-        done = preprocess_image(combined, config, given_variance=combined.variance)
+        # the PSF is fitted anew: warping broadened what the epochs' own PSFs say
+        done = preprocess_image(image, config, given_variance=variance)
     except AlgorithmError:
-        # too few stars for a PSF of its own: that of the best epoch, which set the grid
-        done = preprocess_image(
-            combined, config, given_variance=combined.variance, given_psf=best.psf
-        )
-        stack.notes.append("too few stars for a PSF of its own: that of the best epoch is used")
+        done = preprocess_image(image, config, given_variance=variance, given_psf=image.psf)
+        stack.notes.append("too few stars for a PSF of its own: the mean of the epochs' is used")
     name = f"{run.observation.target or run.observation.observation_id}-reference"
     cards = provenance_cards(stack.epochs[0].observation, run) | {
         "NEPOCHS": len(stack.images),
         "OBSID": None,
     }
     history = [f"epoch {epoch.observation.observation_id}" for epoch in stack.epochs]
-    metrics = {"n_epochs": len(stack.images), **done.metrics}
+    metrics = {
+        **done.metrics,
+        "n_epochs": len(stack.images),
+        "n_clipped_pixels": combined.n_clipped,
+        "median_coverage": float(np.median(combined.coverage)),
+    }
     return BuiltReference(
         epochs=tuple(stack.epochs),
         weights=_weights(stack.images),

@@ -13,7 +13,7 @@ from differencing import selectors
 from differencing.models import ReferenceImage, ReferenceRun
 from differencing.services.building import BuiltReference, build_reference, find_reference
 from observations.algorithms.coverage import covered_fraction
-from observations.models import Observation, ProcessingRun
+from observations.models import Observation, ProcessingRun, Survey
 from preprocessing.models import ScienceImage
 from preprocessing.selectors import science_image_of
 from preprocessing.services import load_image, load_stars
@@ -108,28 +108,42 @@ def choose(run: ReferenceRun) -> Choice:
         raise NoWorkError(
             _why_none(observation, len(epochs)), n_epochs=len(epochs), n_needed=needed
         )
-    chosen = _best(epochs, observation.survey.reference_max_epochs)
+    chosen = _best(epochs, observation.survey)
     known = find_reference(chosen)
     return Choice(f"made of {len(chosen)} earlier epochs", known, chosen)
 
 
-def _best(epochs: Sequence[ScienceImage], limit: int) -> tuple[ScienceImage, ...]:
-    """The deepest epochs, deepest first: depth counts seeing, sky and exposure alike.
+def _best(epochs: Sequence[ScienceImage], survey: Survey) -> tuple[ScienceImage, ...]:
+    """The epochs that make the least noisy reference, best first, at least as many as needed.
 
-    Without zero points depths cannot be compared, and the sharpest come first.
+    Who may take part was decided before; here only depth and seeing count.
     """
+    from differencing.algorithms.reference import Epoch, select_epochs
 
-    def rank(image: ScienceImage) -> tuple[float, float, str]:
-        depth = image.limiting_magnitude if has_depths else None
-        width = image.fwhm_pix if image.fwhm_pix is not None else float("inf")
-        return (-(depth or 0.0), width, str(image.observation_id))
-
-    has_depths = all(image.limiting_magnitude is not None for image in epochs)
-    return tuple(sorted(epochs, key=rank)[:limit])
+    has_scale = all(image.zero_point is not None for image in epochs)
+    described = {str(image.pk): image for image in epochs}
+    candidates = [
+        Epoch(
+            key=key,
+            ended_mjd=0.0,
+            overlap=1.0,
+            fwhm_pix=image.fwhm_pix or 1.0,
+            sky_noise=(image.sky_noise or 1.0)
+            * (10.0 ** (-0.4 * (image.zero_point or 0.0)) if has_scale else 1.0),
+        )
+        for key, image in described.items()
+    ]
+    limit = survey.reference_max_epochs
+    chosen = select_epochs(candidates, science_started_mjd=1.0, max_epochs=limit)
+    keys = [epoch.key for epoch in chosen]
+    ranked = sorted(candidates, key=lambda epoch: (epoch.point_noise, epoch.key))
+    keys += [epoch.key for epoch in ranked if epoch.key not in keys]
+    n = min(max(len(chosen), survey.reference_min_epochs), limit)
+    return tuple(described[key] for key in keys[:n])
 
 
 def _of_named(observation: Observation, epochs: Sequence[ScienceImage]) -> Choice:
-    chosen = _best(epochs, observation.survey.reference_max_epochs)
+    chosen = _best(epochs, observation.survey)
     reason = f"made of {len(chosen)} frames that a person named as template"
     return Choice(reason, find_reference(chosen), chosen, is_pinned=True)
 
