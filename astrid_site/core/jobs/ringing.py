@@ -33,6 +33,7 @@ def _ring_queue(due: QuerySet[Job], queue: str) -> int:
     chosen = list(silent.values_list("id", flat=True)[:free])
     if not chosen:
         return 0
+    if not tasking.ring(chosen, queue=queue):
+        return 0
     Job.objects.filter(id__in=chosen, state=JobState.QUEUED).update(rung_at=db_time())
-    tasking.ring(chosen, queue=queue)
     return len(chosen)

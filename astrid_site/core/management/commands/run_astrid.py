@@ -147,7 +147,8 @@ def _web_command(host: str, port: int) -> list[str]:
         *(sys.executable, "-m", "uvicorn", "astrid_site.asgi:application"),
         *("--host", host, "--port", str(port), "--lifespan", "off", "--no-server-header"),
         *("--timeout-graceful-shutdown", "3", "--log-level", "warning", "--no-access-log"),
-        *("--app-dir", str(settings.BASE_DIR)),
+        # Nothing stands in front of it: a client's X-Forwarded-For is only a claim.
+        *("--no-proxy-headers", "--app-dir", str(settings.BASE_DIR)),
     ]
 
 
