@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import path
@@ -160,7 +161,7 @@ urlpatterns = [
     path("health/live/", HealthLive.as_view(), name="health-live"),
     path("health/ready/", HealthReady.as_view(), name="health-ready"),
     path("schema/", Schema.as_view(), name="schema"),
-    path("docs/", Docs.as_view(), name="docs"),
+    path("docs/", login_required(Docs.as_view()), name="docs"),
     path("keys/", ApiKeyList.as_view(), name="key-list"),
     path("keys/<uuid:pk>/", ApiKeyDetail.as_view(), name="key-detail"),
     path("surveys/", SurveyList.as_view(), name="survey-list"),

@@ -54,6 +54,9 @@ CSRF_TRUSTED_ORIGINS = read_list("ASTRID_CSRF_TRUSTED_ORIGINS")
 if PRODUCTION and DEBUG:
     msg = "ASTRID_DEBUG: must be off in production"
     raise ImproperlyConfigured(msg)
+if PRODUCTION and (not ALLOWED_HOSTS or "*" in ALLOWED_HOSTS):
+    msg = "ASTRID_ALLOWED_HOSTS: name the hosts of the site; '*' would let anybody name it"
+    raise ImproperlyConfigured(msg)
 
 INSTALLED_APPS = [
     "astrid_site.accounts.staff_site.StaffAdminConfig",
@@ -200,6 +203,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 12},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "home"
@@ -219,6 +223,9 @@ if PRODUCTION:
     SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # browsers take a __Host- cookie only from this very host, over TLS, for every path
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
     if read_flag("ASTRID_BEHIND_PROXY", default=False):
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from astrid_site.core.admin import AuditedAdmin
+from astrid_site.core.errors import ApplicationError
 from observations.models import Observation, Survey
 
 
@@ -33,10 +39,38 @@ class ObservationAdmin(AuditedAdmin):
         f.name for f in Observation._meta.fields if f.name not in {"role", "target"}
     ]
 
+    # the table of stages lives above this app and is reached by name
+    actions = ["retry", "cancel"]
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may run observations again or stop them."""
+        return bool(request.user.has_perm("observations.change_observation"))
+
+    @admin.action(description="Run again from where they stopped", permissions=["operate"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Observation]) -> None:
+        """Queue the chosen observations again."""
+        self._each(request, queryset, import_module(settings.PIPELINE).retry, "run again")
+
+    @admin.action(description="Stop all work on them", permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Observation]) -> None:
+        """Cancel the work on the chosen observations."""
+        self._each(request, queryset, import_module(settings.PIPELINE).cancel, "stopped")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Observation],
+        act: Callable[[Observation, Any], object],
+        word: str,
+    ) -> None:
+        done = 0
+        for observation in queryset:
+            try:
+                done += bool(act(observation, request.user))
+            except ApplicationError as error:
+                self.message_user(request, f"{observation}: {error}.", messages.WARNING)
+        self.message_user(request, f"{done} of {len(queryset)} observations {word}.")
+
     def has_add_permission(self, request: object) -> bool:
         """Observations come in through the FITS gate, not through a form."""
-        return False
-
-    def has_delete_permission(self, request: object, obj: object = None) -> bool:
-        """What was observed stays: candidates, light curves and verdicts rest on it."""
         return False

@@ -19,10 +19,6 @@ class PeopleAdmin(AuditedAdmin, UserAdmin[User]):
     list_display = ("username", "email", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "groups")
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        """Accounts are disabled, not deleted: verdicts and the audit trail name them."""
-        return False
-
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 
-from astrid_site.core import audit, jobs
+from astrid_site.core import audit
 from astrid_site.core.addresses import client_address
 from astrid_site.core.models import AuditEntry, Event, Heartbeat, IdempotencyKey, Job, StoredFile
 
@@ -32,7 +31,14 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 class AuditedAdmin(admin.ModelAdmin[Any]):
-    """Rows that people edit; every edit goes to the audit trail with what it was before."""
+    """Rows that people edit; every edit goes to the audit trail with what it was before.
+
+    They are switched off, not deleted: what was observed and decided rests on them.
+    """
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nobody deletes a row by hand."""
+        return False
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
         """Save, and say what changed."""
@@ -59,46 +65,12 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """The ledger, with the two things an operator does to it."""
+    """The ledger; work is run again or stopped where its observation is."""
 
     list_display = ("kind", "subject_id", "state", "attempts", "progress", "worker", "created_at")
     list_filter = ("state", "kind", "queue")
     search_fields = ("subject_id", "cause", "worker")
     date_hierarchy = "created_at"
-    actions = ["retry_jobs", "cancel_jobs"]
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Who may run jobs again or stop them."""
-        return bool(request.user.has_perm("core.change_job"))
-
-    @admin.action(description="Run again", permissions=["operate"])
-    def retry_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Queue the chosen jobs again."""
-        self._each(request, queryset, "retry", jobs.retry)
-
-    @admin.action(description="Cancel", permissions=["operate"])
-    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-        """Cancel the chosen jobs."""
-        self._each(request, queryset, "cancel", jobs.cancel)
-
-    def _each(
-        self,
-        request: HttpRequest,
-        queryset: QuerySet[Job],
-        word: str,
-        act: Callable[[Job], bool],
-    ) -> None:
-        done = 0
-        for job in queryset:
-            with transaction.atomic():
-                if act(job):
-                    done += 1
-                    before = {"state": job.state}
-                    address = client_address(request)
-                    audit.record(request.user, f"job.{word}", job, before=before, address=address)
-        left = len(queryset) - done
-        note = f"; {left} were not in a state for it" if left else ""
-        self.message_user(request, f"{word}: {done} jobs{note}.")
 
 
 @admin.register(Event)
