@@ -35,6 +35,12 @@ class LightCurve:
     flux: ChartPair | None
     n_points: int
     n_undated: int
+    has_faded: bool
+
+    @property
+    def telling(self) -> ChartPair | None:
+        """The one chart that shows what happened: fluxes where light was lost, else magnitudes."""
+        return self.flux if self.has_faded else self.magnitude or self.flux
 
 
 def light_curve(
@@ -51,7 +57,13 @@ def light_curve(
         flux=_charts(epochs, "flux", height),
         n_points=len(rows),
         n_undated=len(rows) - len(epochs),
+        has_faded=any(_is_lost(row) for row in rows),
     )
+
+
+def _is_lost(row: LightCurvePoint) -> bool:
+    """Whether an epoch is significantly fainter than the reference."""
+    return row.flux is not None and row.flux < -5.0 * (row.flux_error or 0.0)
 
 
 def _epoch(row: LightCurvePoint, mjd: float, *, current: UUID | None) -> Epoch:

@@ -92,14 +92,14 @@ def next_cards(curator: User, *, limit: int, exclude: Collection[UUID] = ()) -> 
 def make_card(detection: Detection, curator: User) -> Card:
     """Gather one card."""
     astro_object = object_of(detection.pk)
-    curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=190)
+    curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=175)
     return Card(
         detection=detection,
         cutouts=detection_pages.view_cutouts(detection),
         why=detection_pages.why_rows(detection),
         warnings=detection_pages.warnings(detection),
         astro_object=astro_object,
-        charts=curve.magnitude or curve.flux,
+        charts=curve.telling,
         n_points=curve.n_points,
         verdict=selectors.current_verdict(detection, curator),
     )

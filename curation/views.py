@@ -34,7 +34,6 @@ def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
         "section": "vet",
         "card": card,
         "tally": pages.tally(curator),
-        "last": pages.last_decided(curator),
         "answers": pages.ANSWERS,
         "reasons": pages.REASONS,
         "stretch": _stretch(request),

@@ -10,7 +10,7 @@ from typing import Literal
 Quantity = Literal["magnitude", "flux"]
 
 #: Left, right, top and bottom margins of the plot area.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 10.0, 36.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 10.0, 36.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ let left = Number(page.querySelector("[data-tally]").dataset.waiting);
 let loading = null;
 let blinkTimer = 0;
 let isDone = false;
+const stretches = () => [...page.querySelectorAll("[data-stretch]")].map((link) => link.dataset.stretch);
+
 let picture = {
   stretch: new URLSearchParams(location.search).get("stretch") ?? sessionStorage.getItem("astrid-stretch") ?? "zscale",
   isInverted: sessionStorage.getItem("astrid-invert") === "1",
@@ -83,7 +85,8 @@ function setPicture(change) {
 }
 
 function nextStretch() {
-  const names = [...page.querySelectorAll("[data-stretch]")].map((link) => link.dataset.stretch);
+  if (!current) return;
+  const names = stretches();
   setPicture({ stretch: names[(names.indexOf(picture.stretch) + 1) % names.length] });
   say(`Stretch ${picture.stretch}`);
 }
@@ -257,7 +260,7 @@ page.addEventListener("click", (event) => {
 
 for (const element of page.querySelectorAll(".needs-js")) element.hidden = false;
 if (current) {
-  setPicture({});
+  setPicture(stretches().includes(picture.stretch) ? {} : { stretch: stretches()[0] });
   setInterval(tick, 1000);
   fill();
 }

@@ -69,6 +69,10 @@ def test_numbers_carry_a_true_minus_and_their_unit() -> None:
     assert astro.number(-1234.5, 1) == "\u22121,234.5"
     assert astro.signed(7.25) == "+7.2"
     assert astro.significant(0.000123456) == "0.000123"
+    assert astro.significant(243.7, 2) == "240"
+    assert astro.significant(-39871.2, 4) == "\u221239,870"
+    assert astro.significant(2.5e9) == "2.50e+09"
+    assert astro.significant(0.0) == "0.00"
     assert astro.magnitude(19.523, 0.041) == "19.52 ± 0.04 mag"
     assert astro.magnitude(19.523) == "19.52 mag"
     assert astro.percent(0.404) == "40 %"
@@ -79,6 +83,11 @@ def test_numbers_carry_a_true_minus_and_their_unit() -> None:
 )
 def test_durations_are_in_the_unit_a_person_would_choose(seconds: float | None, text: str) -> None:
     assert astro.duration(seconds) == text
+
+
+def test_a_score_never_claims_to_be_certain() -> None:
+    shown = [astro.probability(value) for value in (0.0, 0.5, 0.9999, 1.0, None)]
+    assert shown == ["< 0.01", "0.50", "> 0.99", "> 0.99", "–"]
 
 
 def test_moments_are_shown_in_utc() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 import uvicorn
 from django.test import Client
+from playwright.sync_api import Browser, sync_playwright
 
 from astrid_site.accounts.models import User
 from tests.servers import free_port, is_open, wait_until
@@ -41,15 +40,19 @@ def client_of(db: None) -> Callable[[str], Client]:
     return make
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The system's Chromium where there is one; asked for just before Playwright starts."""
-    # Playwright's event loop stays in this thread until the session ends, and Django would take
-    # every query after that for one from inside a coroutine.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    found = shutil.which("chromium")
-    told = {"executable_path": found} if found else {}
-    return browser_type_launch_args | told | {"args": ["--no-sandbox"]}
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A headless browser, the system's Chromium where there is one.
+
+    It ends with the module, not with the session: while Playwright's event loop runs in this
+    thread, no other test can run one, and Django takes every query for one inside a coroutine.
+    """
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        with playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        ) as browser:
+            yield browser
 
 
 @pytest.fixture

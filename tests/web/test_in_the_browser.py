@@ -40,13 +40,13 @@ def complaints() -> Iterator[list[str]]:
 
 @pytest.fixture
 def open_page(
-    browser: Browser, site: str, world: World, complaints: list[str]
+    chromium: Browser, site: str, world: World, complaints: list[str]
 ) -> Iterator[Callable[..., Page]]:
     """A page of a fresh browser, logged in; errors and foreign requests are complaints."""
     contexts: list[BrowserContext] = []
 
     def make(role: str = "curator", **options: object) -> Page:
-        context = browser.new_context(base_url=site, **{"viewport": DESK} | options)
+        context = chromium.new_context(base_url=site, **{"viewport": DESK} | options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

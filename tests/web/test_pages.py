@@ -392,3 +392,121 @@ def test_the_stream_is_refused_to_strangers() -> None:
 def test_stored_files_are_listed_nowhere(sky: World, client_of: Callable[[str], Client]) -> None:
     assert StoredFile.objects.count() > 0
     assert client_of("admin").get("/files/").status_code == 404
+
+
+def test_objects_without_a_date_are_paged_last_and_none_is_lost(
+    client_of: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from catalog.models import AstroObject
+
+    for number in range(7):
+        AstroObject.objects.create(
+            name=f"AstrID J{number}",
+            ra=10.0 + number,
+            dec=0.0,
+            healpix14=number,
+            last_detected_at=factories.START if number % 2 else None,
+        )
+    client, seen, cursor = client_of("viewer"), [], ""
+    monkeypatch.setattr(
+        "astrid_site.core.keyset.keyset_page.__kwdefaults__", {"cursor": "", "size": 3}
+    )
+    for _ in range(3):
+        table = client.get(reverse("catalog:list"), {"cursor": cursor}).context["table"]
+        seen += [(row.last_detected_at is None, row.name) for row in table.rows]
+        cursor = table.after
+    assert len(set(seen)) == 7
+    assert [is_undated for is_undated, _ in seen] == [False] * 3 + [True] * 4
+    assert cursor == ""
+
+
+def test_a_faded_source_is_charted_in_flux_and_a_risen_one_in_magnitudes(db: None) -> None:
+    from catalog import pages as catalog_pages
+
+    world = World(factories.make_survey())
+    factories.make_epoch(world, 0, sources=[(60.0, 70.0, 4000.0)], turn_deg=0)
+    owner = world.objects[0]
+    risen = catalog_pages.light_curve(owner)
+    assert risen.telling is risen.magnitude
+    point = catalog_pages.selectors.light_curve(owner)[0]
+    point.flux, point.magnitude, point.magnitude_error = -4000.0, None, None
+    point.save()
+    faded = catalog_pages.light_curve(owner)
+    assert faded.telling is faded.flux
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"label": "splendid"}, 422),
+        ({"label": "withdrawn"}, 422),
+        ({"label": "real", "seconds": "-1"}, 422),
+        ({"label": "real", "seconds": "nan"}, 422),
+        ({"label": "bogus", "reason": "because"}, 422),
+        ({"label": "real", "detection": "7"}, 422),
+        ({"label": "real", "detection": "00000000-0000-0000-0000-000000000000"}, 404),
+    ],
+)
+def test_a_decision_that_makes_no_sense_is_refused_with_a_reason_and_not_stored(
+    sky: World, client_of: Callable[[str], Client], told: dict[str, str], status: int
+) -> None:
+    from curation.models import Verdict
+
+    answer = client_of("curator").post(
+        reverse("curation:decide"),
+        {"detection": str(sky.detections[0].pk)} | told,
+        headers={"Accept": "application/json"},
+    )
+    assert answer.status_code == status
+    assert answer.json()["error"]
+    assert not Verdict.objects.exists()
+
+
+def test_one_curators_decisions_leave_the_queue_of_another_as_it_is(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    decided = str(sky.detections[0].pk)
+    curator, other = client_of("curator"), client_of("researcher")
+    curator.post(reverse("curation:decide"), {"detection": decided, "label": "real"})
+    waiting = {
+        name: set(re.findall(r'data-candidate="([^"]+)"', page.content.decode()))
+        for name, page in (
+            ("curator", curator.get(reverse("curation:queue"))),
+            ("other", other.get(reverse("curation:queue"))),
+        )
+    }
+    assert waiting["other"] - waiting["curator"] == {decided}
+    assert other.post(reverse("curation:undo")).status_code == 302
+    assert (
+        len(re.findall("data-candidate=", curator.get(reverse("curation:queue")).content.decode()))
+        == 1
+    )
+
+
+def test_a_candidate_shows_every_cut_and_who_scored_it_and_warns(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    detection = sky.detections[0]
+    detection.mask_flags, detection.x = 2, 12.0
+    detection.save()
+    text = (
+        client_of("curator")
+        .get(reverse("curation:vet_candidate", args=[detection.pk]))
+        .content.decode()
+    )
+    assert text.count('<th scope="row">') == len(factories.CUTS)
+    assert "saturated pixels beside it" in text
+    assert "12 pix from the edge of the frame" in text
+    assert "feature model 1" in text
+    assert "N up, E left" in text
+
+
+def test_a_frame_without_wcs_is_shown_as_on_the_detector_and_says_so(
+    client_of: Callable[[str], Client],
+) -> None:
+    world = World(factories.make_survey())
+    factories.make_epoch(world, 0, sources=[(60.0, 70.0, 4000.0)], has_wcs=False)
+    text = client_of("curator").get(reverse("curation:vet")).content.decode()
+    assert "as on the detector: no WCS" in text
+    assert "10 pix" in text
+    assert "no sky position" in text

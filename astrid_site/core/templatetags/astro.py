@@ -79,7 +79,27 @@ def significant(value: Any, digits: int = 3) -> str:
         return f"{value:,}".replace("-", "\u2212")
     if not math.isfinite(value):
         return NOTHING
-    return f"{value:,.{digits}g}".replace("-", "\u2212")
+    size = math.floor(math.log10(abs(value))) if value else 0
+    if -5 < size < 7:
+        # powers of ten only where nobody would write the number out
+        return number(round(value, digits - 1 - size), max(0, digits - 1 - size))
+    return f"{value:.{digits - 1}e}".replace("-", "\u2212")
+
+
+@register.filter
+def shortest(value: float | None) -> str:
+    """A limit somebody chose, without the zeros nobody wrote."""
+    return NOTHING if value is None else f"{value:.4g}".replace("-", "\u2212")
+
+
+@register.filter
+def probability(value: float | None) -> str:
+    """A score between 0 and 1 that never claims to be certain."""
+    if value is None:
+        return NOTHING
+    if value > 0.99:
+        return "> 0.99"
+    return "< 0.01" if value < 0.01 else f"{value:.2f}"
 
 
 @register.filter
@@ -118,7 +138,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 0.05 else "< 0.1 s"
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
