@@ -15,6 +15,7 @@ from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, re
 from catalog import selectors
 from catalog.models import AstroObject, LightCurvePoint
 
+MIN_CONE_ARCSEC = 0.001
 MAX_CONE_ARCSEC = 3600.0 * 5
 
 
@@ -74,7 +75,7 @@ class ConeInput(StrictQuery):
 
     ra = FiniteFloatField(min_value=0.0, max_value=360.0)
     dec = FiniteFloatField(min_value=-90.0, max_value=90.0)
-    radius_arcsec = FiniteFloatField(min_value=0.0, max_value=MAX_CONE_ARCSEC)
+    radius_arcsec = FiniteFloatField(min_value=MIN_CONE_ARCSEC, max_value=MAX_CONE_ARCSEC)
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=200)
 
 

@@ -28,7 +28,8 @@ class LoginRate(SimpleRateThrottle):
 def login_limit() -> tuple[int, timedelta]:
     """Failures allowed, and the time in which they are counted."""
     throttle = LoginRate()
-    return throttle.num_requests or 0, timedelta(seconds=throttle.duration or 0)
+    allowed, seconds = throttle.parse_rate(throttle.get_rate())
+    return allowed or 0, timedelta(seconds=seconds or 0)
 
 
 def is_limited(username: str, address: str | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +18,8 @@ from astrid_site.accounts.models import User
 from astrid_site.core import tasking
 from tests.web.factories import World
 
-#: For each role; the whole test stays under a minute.
-SECONDS = 20.0
-EXAMPLES = 15
+#: For each operation and role; the whole test stays under a minute.
+EXAMPLES = 10
 
 RULES = settings(
     max_examples=EXAMPLES,
@@ -53,11 +51,10 @@ def test_no_request_that_the_schema_allows_or_forbids_crashes_the_server(
     monkeypatch.setattr(tasking.app, "send_task", lambda *args, **kwargs: None)
     _, secret = services.create_api_key(people[role], name="fuzz", can_write=True)
     headers = {"Authorization": f"Key {secret}"}
-    application = get_wsgi_application()
+    application = closing(get_wsgi_application())
     schema = schemathesis.openapi.from_wsgi("/api/v1/schema/", application, headers=headers)
     tried: dict[str, list[int]] = {}
     known = [*world.observations, *world.detections, *world.objects]
-    until = time.monotonic() + SECONDS
 
     def attack(operation: Any) -> None:
         name = f"{operation.method.upper()} {operation.path}"
@@ -66,8 +63,6 @@ def test_no_request_that_the_schema_allows_or_forbids_crashes_the_server(
         @RULES
         @given(data=st.data())
         def send(data: Any) -> None:
-            if time.monotonic() > until and name in tried:
-                return
             mode = data.draw(st.sampled_from(list(schemathesis.GenerationMode)))
             case = data.draw(operation.as_strategy(generation_mode=mode))
             if case.path_parameters and "id" in case.path_parameters and data.draw(st.booleans()):
@@ -86,6 +81,19 @@ def test_no_request_that_the_schema_allows_or_forbids_crashes_the_server(
         # the requests went past the door: every endpoint did its work at least once
         worked = {name for name, statuses in tried.items() if min(statuses) < 300}
         assert len(worked) >= 12
+
+
+def closing(application: Any) -> Any:
+    """The same application with every answer closed, as a server does and the test client not."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = application(environ, start_response)
+        try:
+            return list(body)
+        finally:
+            body.close()
+
+    return answer
 
 
 def refuse_nan(response: Any) -> None:

@@ -76,6 +76,8 @@ def test_observations_are_narrowed_by_their_filters(
         "objects/cone/?ra=10&dec=91&radius_arcsec=5",
         "objects/cone/?ra=10&dec=nan&radius_arcsec=5",
         "objects/cone/?ra=10&dec=1",
+        "objects/cone/?ra=10&dec=1&radius_arcsec=0",
+        "objects/cone/?ra=10&dec=1&radius_arcsec=-5",
         "objects/cone/?ra=10&dec=1&radius_arcsec=5&limit=99999999999999999999",
         "jobs/?subject=x",
         "jobs/?state=napping",
