@@ -45,9 +45,17 @@ class _Child:
 class Supervisor:
     """Keeps a set of child processes alive, and leaves none behind."""
 
-    def __init__(self, log_folder: Path, *, say: Say, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        log_folder: Path,
+        *,
+        say: Say,
+        environment: Mapping[str, str],
+        mourn: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.log_folder = log_folder
         self._say = say
+        self._mourn = mourn
         self._environment = dict(environment)
         self._children: list[_Child] = []
 
@@ -111,6 +119,8 @@ class Supervisor:
     def _bury(self, child: _Child, now: float) -> None:
         code = child.process.returncode if child.process is not None else 0
         child.signal_group(signal.SIGKILL)
+        if child.process is not None:
+            self._mourn(child.process.pid)
         child.process = None
         if not child.is_service:
             self._children.remove(child)

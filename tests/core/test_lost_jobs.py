@@ -308,3 +308,13 @@ def test_a_job_nobody_could_be_told_of_is_rung_for_again_soon(
     assert bell == []
     assert jobs.sweep().rung == 1
     assert bell == [(str(job.id), "cpu")]
+
+
+def test_the_leases_of_a_worker_known_to_be_dead_end_at_once_and_no_others() -> None:
+    of_the_dead, of_the_living = new_job(), new_job()
+    ledger.claim(of_the_dead.id, worker=jobs.worker_name(1234))
+    ledger.claim(of_the_living.id, worker=jobs.worker_name())
+    assert jobs.expire_leases(worker=jobs.worker_name(1234)) == 1
+    assert jobs.sweep().requeued == 1
+    assert fresh(of_the_dead).state == JobState.QUEUED
+    assert fresh(of_the_living).state == JobState.RUNNING

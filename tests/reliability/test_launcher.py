@@ -37,8 +37,13 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
-    made = Supervisor(tmp_path, say=said.append, environment=dict(os.environ))
+def mourned() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, said: list[str], mourned: list[int]) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path, say=said.append, environment=dict(os.environ), mourn=mourned.append)
     yield made
     made.stop()
 
@@ -47,7 +52,9 @@ def pids(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.is_file() else []
 
 
-def test_a_service_that_dies_is_started_again(supervisor: Supervisor, said: list[str]) -> None:
+def test_a_service_that_dies_is_started_again(
+    supervisor: Supervisor, said: list[str], mourned: list[int]
+) -> None:
     supervisor.start("web", ["sh", "-c", "echo $$; exec sleep 60"])
     log = supervisor.log_path("web")
     servers.wait_until(lambda: len(pids(log)) == 1, within_s=10, what="the first start")
@@ -58,6 +65,7 @@ def test_a_service_that_dies_is_started_again(supervisor: Supervisor, said: list
         return len(pids(log)) == 2
 
     servers.wait_until(is_back, within_s=10, what="the second start")
+    assert mourned == pids(log)[:1]
     assert len(said) == 1
     assert "web ended (killed by SIGKILL) and starts again in 1 s" in said[0]
 

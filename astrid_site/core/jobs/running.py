@@ -100,9 +100,9 @@ class _LeaseKeeper(threading.Thread):
             return True
 
 
-def worker_name() -> str:
-    """Host and process, as shown to people."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+def worker_name(pid: int | None = None) -> str:
+    """Host and process, as shown to people; this process unless another one is named."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"
 
 
 def run(job_id: UUID) -> None:
