@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,8 +25,12 @@ from preprocessing.models import ScienceImage
 if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
     from astrid_site.imaging.psf import PsfField
+    from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed
     from preprocessing.algorithms.stars import StarList
 
+#: ``metrics["psf_source"]`` of a frame that has none.
+PSF_NONE = "none"
+_ROUGH_FWHM_PIX = 3.0
 _STAR_COLUMNS = ("x", "y", "flux", "flux_error", "peak", "is_star")
 _STAR_DTYPE = np.dtype([(name, "?" if name == "is_star" else "<f8") for name in _STAR_COLUMNS])
 
@@ -42,7 +46,7 @@ class Companions:
 
 def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     """Calibrate one raw frame and store the science image, its stars and a preview."""
-    from preprocessing.algorithms.preprocess import PreprocessConfig, preprocess_image
+    from preprocessing.algorithms.preprocess import PreprocessConfig
 
     science = cast(ScienceImage, run)
     observation = science.observation
@@ -51,13 +55,7 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     companions = load_companions(observation, shape=frame.shape)
     progress(0.2, "masking, sky, stars, PSF")
     config = PreprocessConfig()
-    done = preprocess_image(
-        frame,
-        config,
-        given_psf=companions.psf,
-        given_variance=companions.variance,
-        given_mask=companions.mask,
-    )
+    done, psf_source = _calibrate(frame, companions, config)
     progress(0.8, "storing the science image")
     name = _product_name(observation)
     cards = provenance_cards(observation, run)
@@ -67,7 +65,7 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     )  # fmt: skip
     stars_file = store_stars(done.stars, name=f"{name}-stars.npy")
     preview = store_preview(done.image, name=f"{name}.png")
-    metrics = dict(done.metrics)
+    metrics = {**done.metrics, "psf_source": psf_source}
 
     def save() -> None:
         science.file, science.stars_file, science.preview_file = file, stars_file, preview
@@ -87,6 +85,56 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
         save=save,
         log=(*warnings, *done.notes),
     )
+
+
+def _calibrate(
+    frame: Image, companions: Companions, config: PreprocessConfig
+) -> tuple[Preprocessed, str]:
+    """Calibrate, and say where the PSF comes from: "given", "stars" or "none".
+
+    A frame with too few stars for a PSF is calibrated all the same, with a PSF good enough to
+    find sources: it can then be looked at, and its world coordinates be tested. It is never
+    subtracted.
+    """
+    from preprocessing.algorithms.preprocess import preprocess_image
+
+    given: dict[str, Any] = {
+        "given_variance": companions.variance,
+        "given_mask": companions.mask,
+    }
+    try:
+        done = preprocess_image(frame, config, given_psf=companions.psf, **given)
+    except AlgorithmError as error:
+        if companions.psf is not None or "n_required" not in error.numbers:
+            raise
+        rough = preprocess_image(frame, config, given_psf=_rough_psf(frame.shape), **given)
+        note = f"{error.message}: the frame is calibrated, but cannot be subtracted"
+        return replace(rough, notes=(*rough.notes, note)), PSF_NONE
+    return done, "given" if companions.psf is not None else "stars"
+
+
+def _rough_psf(shape: tuple[int, int]) -> PsfField:
+    """A round PSF of ordinary width, to find sources with."""
+    from astrid_site.imaging.psf import constant_psf
+
+    offset = np.arange(-7, 8)
+    sigma = _ROUGH_FWHM_PIX / 2.3548
+    radius2 = offset[:, None] ** 2 + offset[None, :] ** 2
+    return constant_psf(np.exp(-0.5 * radius2 / sigma**2).astype(np.float32), shape=shape)
+
+
+def require_psf(image: ScienceImage) -> None:
+    """Refuse a frame whose stars were too few for a PSF.
+
+    Raises
+    ------
+    AlgorithmError
+        With the number of its stars.
+    """
+    if image.metrics.get("psf_source") == PSF_NONE:
+        n_stars = image.metrics.get("n_stars")
+        msg = f"too few clean stars for a PSF: {n_stars}; without one nothing can be subtracted"
+        raise AlgorithmError(msg, n_stars=n_stars)
 
 
 def _number(value: Any) -> float | None:

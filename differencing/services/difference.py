@@ -23,6 +23,7 @@ from preprocessing.services import (
     load_image,
     load_stars,
     provenance_cards,
+    require_psf,
     store_image,
     store_preview,
 )
@@ -108,6 +109,7 @@ def _load_frames(run: ProcessingRun) -> _Frames:
     if reference is None or image is None or image.file is None or image.stars_file is None:
         msg = "no finished reference or science image"
         raise NoWorkError(msg)
+    require_psf(image)
     return _Frames(
         science_image=image,
         reference=reference,

@@ -8,18 +8,15 @@ from typing import cast
 
 from astrid_site.core.errors import NotYetError
 from astrid_site.core.stages import Progress, StageProduct
-from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from astrid_site.imaging.errors import NoWorkError
 from differencing import selectors
 from differencing.models import ReferenceImage, ReferenceRun
 from differencing.services.building import BuiltReference, build_reference, find_reference
+from differencing.services.wcs_check import refuse_wrong_wcs
 from observations.algorithms.coverage import covered_fraction
 from observations.models import Observation, ProcessingRun, Survey
 from preprocessing.models import ScienceImage
-from preprocessing.selectors import science_image_of
-from preprocessing.services import load_image, load_stars
-
-#: Frames of the same target that are asked whether the WCS of this one is wrong.
-_MAX_WITNESSES = 3
+from preprocessing.services import PSF_NONE
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def choose(run: ReferenceRun) -> Choice:
     needed = observation.survey.reference_min_epochs
     if len(epochs) < needed:
         named_images = selectors.calibrated(named, version=version)
-        _refuse_wrong_wcs(run, [*named_images, *images])
+        refuse_wrong_wcs(run, _witnesses(observation, [*named_images, *images]))
         raise NoWorkError(
             _why_none(observation, len(epochs)), n_epochs=len(epochs), n_needed=needed
         )
@@ -154,7 +151,8 @@ def _usable(observation: Observation, images: Sequence[ScienceImage]) -> list[Sc
     kept = []
     for image in images:
         overlap = overlap_with(observation, image.observation)
-        if overlap is None or overlap >= needed:
+        has_psf = image.metrics.get("psf_source") != PSF_NONE
+        if has_psf and (overlap is None or overlap >= needed):
             kept.append(image)
     return kept
 
@@ -193,50 +191,14 @@ def _why_none(observation: Observation, n_epochs: int) -> str:
     return f"no reference yet: {n_epochs} of {needed} earlier epochs of this field in this band"
 
 
-def _refuse_wrong_wcs(run: ReferenceRun, images: Sequence[ScienceImage]) -> None:
-    """Raise if a frame of the same target shows the same stars at another place of the sky.
-
-    A frame whose world coordinates are wrong by more than its size seems to show another field;
-    without this test it would be skipped for want of a reference and nobody would know.
-    """
-    from preprocessing.algorithms.registration import register
-
-    observation = run.observation
-    witnesses = [
+def _witnesses(observation: Observation, images: Sequence[ScienceImage]) -> list[ScienceImage]:
+    """Frames that name the same target and yet lie elsewhere on the sky."""
+    needed = observation.survey.min_overlap
+    return [
         image
         for image in images
         if observation.footprint
         and image.observation.footprint
         and is_same_target(observation, image.observation)
-        and (overlap_with(observation, image.observation) or 0.0) < observation.survey.min_overlap
+        and (overlap_with(observation, image.observation) or 0.0) < needed
     ]
-    mine = science_image_of(observation.pk, version=run.pipeline_version)
-    if not witnesses or mine is None or mine.file is None or mine.stars_file is None:
-        return
-    science, stars = load_image(mine.file), load_stars(mine.stars_file)
-    for witness in witnesses[:_MAX_WITNESSES]:
-        if witness.file is None or witness.stars_file is None:
-            continue
-        try:
-            register(
-                load_image(witness.file),
-                load_stars(witness.stars_file),
-                science,
-                science_stars=stars,
-            )
-        except NoWorkError:
-            continue
-        except AlgorithmError as error:
-            if error.numbers.get("offset_arcsec") is None:
-                continue
-            raise _wrong_wcs(error, witness.observation) from error
-
-
-def _wrong_wcs(error: AlgorithmError, witness: Observation) -> AlgorithmError:
-    offset = float(cast(float, error.numbers["offset_arcsec"]))
-    amount = f"{offset / 60:.1f} arcmin" if offset >= 60 else f"{offset:.0f} arcsec"
-    msg = (
-        f"the WCS is wrong by {amount}: the stars are those of {witness.observation_id}, "
-        "which lies elsewhere on the sky by its own WCS"
-    )
-    return AlgorithmError(msg, **error.numbers)
