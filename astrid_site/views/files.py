@@ -33,7 +33,7 @@ def download(request: HttpRequest, file_id: UUID) -> StreamingHttpResponse:
     except ApplicationError as error:
         raise Http404(str(error)) from error
     kind = stored.media_type if stored.media_type in SAFE_TYPES else "application/octet-stream"
-    response = StreamingHttpResponse(_chunks(file), content_type=kind)
+    response = StreamingHttpResponse(FileStream(file), content_type=kind)
     response["Content-Length"] = str(stored.size)
     response["Content-Disposition"] = content_disposition_header(True, stored.name) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
@@ -41,10 +41,20 @@ def download(request: HttpRequest, file_id: UUID) -> StreamingHttpResponse:
     return response
 
 
-async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    """Piece by piece: a synchronous iterator would be read whole into memory under ASGI."""
-    try:
-        while piece := await asyncio.to_thread(file.read, CHUNK_BYTES):
+class FileStream:
+    """A file piece by piece: a plain iterator would be read whole into memory under ASGI.
+
+    The response closes it, also when nobody ever asks for the first piece.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces."""
+        while piece := await asyncio.to_thread(self.file.read, CHUNK_BYTES):
             yield piece
-    finally:
-        await asyncio.to_thread(file.close)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()

@@ -159,7 +159,7 @@ def lay_out_chart(
         bottom=bottom,
         x_ticks=tuple(
             Tick(round(place_x(t), 2), s)
-            for t, s in nice_ticks(x_low, x_high, count=max(2, int(width / 130)))
+            for t, s in nice_ticks(x_low, x_high, count=max(3, int(width / 130)))
         ),
         y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
         y_label="magnitude (AB)" if quantity == "magnitude" else "difference flux",
