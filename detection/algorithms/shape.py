@@ -65,7 +65,7 @@ def measure_shapes(
     q = 2 k^2 / (1 + k^2) in units of the PSF's own; inverted here. For a Moffat PSF the unit is
     measured on the PSF image itself, so that a point source has k = 1 exactly.
     """
-    weight = np.where(stamps.good, stamps.psf, np.float32(0))
+    weight = np.where(stamps.good & _near_core(stamps.psf), stamps.psf, np.float32(0))
     source = _moments(weight * signal, dx=dx, dy=dy)
     point = _moments(weight * stamps.psf, dx=dx, dy=dy)
     unit = (point[0] + point[1]) / 2.0
@@ -79,6 +79,19 @@ def measure_shapes(
         sharpness=_sharpness(stamps, signal, flux),
         negative_fraction=_negative_fraction(stamps, signal),
     )
+
+
+def _near_core(psf: FloatArray) -> NDArray[np.bool_]:
+    """Pixels within four FWHM of the middle.
+
+    Diffraction wings reach over the whole stamp of a space telescope's PSF, and far out the
+    second moment is noise times distance squared.
+    """
+    n_bright = (psf > 0.5 * psf.max(axis=(1, 2), keepdims=True)).sum(axis=(1, 2))
+    reach = 8.0 * np.sqrt(n_bright / np.pi)
+    offset = np.arange(psf.shape[-1]) - psf.shape[-1] // 2
+    distance = np.hypot(offset[:, None], offset[None, :])
+    return np.asarray(distance[None] <= reach[:, None, None], dtype=np.bool_)
 
 
 def _moments(image: FloatArray, *, dx: Values, dy: Values) -> tuple[Values, Values, Values]:
