@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from astrid_site.accounts.models import User
@@ -29,6 +30,8 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
         opened = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield opened
         opened.close()
+        # beside a running loop Django keeps a second set of connections for this thread
+        connections.close_all()
 
 
 class Witness:
