@@ -46,6 +46,7 @@ class AstroObject(UUIDModel):
         ]
         indexes: ClassVar = [
             models.Index(fields=["-last_detected_at", "id"], name="catalog_newest"),
+            models.Index(fields=["-created_at", "id"], name="catalog_made_last"),
             models.Index(fields=["state", "-best_real_bogus", "id"], name="catalog_state"),
         ]
 

@@ -101,6 +101,7 @@ class Job(UUIDModel):
         indexes: ClassVar = [
             models.Index(fields=["state", "next_at"], name="core_job_due"),
             models.Index(fields=["subject_id"], name="core_job_subject"),
+            models.Index(fields=["-created_at", "id"], name="core_job_newest"),
             models.Index(
                 F("priority").desc(),
                 "created_at",
