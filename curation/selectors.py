@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Abs
 
 from catalog.models import AstroObject, ObjectDetection
 from curation.models import Verdict
@@ -111,7 +112,7 @@ def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[De
         .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey", "run", "run__difference_run")
-        .order_by(F("real_bogus").desc(nulls_last=True), "-score", "id")
+        .order_by(F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")
     )
 
 

@@ -14,7 +14,7 @@ from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from astrid_site.imaging.masks import is_bad
-from astrid_site.imaging.sky_cells import nested_index
+from astrid_site.imaging.sky_cells import nested_index, wrap_ra
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from differencing.selectors import difference_run_of
@@ -232,7 +232,7 @@ def _sky_positions(image: Image, measurements: Sequence[Measurement]) -> list[di
     x, y = np.array([m.x for m in measurements]), np.array([m.y for m in measurements])
     ra, dec = image.wcs.all_pix2world(x, y, 0)
     return [
-        {"ra": float(a) % 360.0, "dec": float(d), "healpix14": nested_index(float(a), float(d))}
+        {"ra": wrap_ra(float(a)), "dec": float(d), "healpix14": nested_index(float(a), float(d))}
         for a, d in zip(ra, dec, strict=True)
     ]
 

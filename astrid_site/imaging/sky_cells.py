@@ -27,3 +27,9 @@ def nested_index(ra: float, dec: float) -> int:
         msg = f"ra, dec: not on the sky: {ra}, {dec}"
         raise ValueError(msg)
     return int(cells.ang2pix(2**ORDER, ra % 360.0, dec, nest=True, lonlat=True))
+
+
+def wrap_ra(ra: float) -> float:
+    """Right ascension in [0, 360); a tiny negative angle is 0, not 360."""
+    # -1e-17 % 360 is 360.0 in floating point: the second remainder brings it to 0
+    return ra % 360.0 % 360.0

@@ -13,6 +13,7 @@ from astrid_site.core.events import publish
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import RunStatus
 from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.sky_cells import wrap_ra
 from catalog import selectors
 from catalog.algorithms.association import SkyPositions, group, match
 from catalog.algorithms.healpix import nested_index, separation_arcsec
@@ -233,8 +234,8 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
         mjd=np.array([item.observation.mid_mjd or 0.0 for item in detections], dtype=np.float64),
     )
     apart = float(separation_arcsec(row.ra, row.dec, where.ra, where.dec))
-    row.ra, row.dec = where.ra, where.dec
-    row.healpix14 = nested_index(where.ra, where.dec)
+    row.ra, row.dec = wrap_ra(where.ra), where.dec
+    row.healpix14 = nested_index(row.ra, row.dec)
     row.n_detections = len(detections)
     times = [item.observation.observed_at for item in detections]
     dated = [time for time in times if time is not None]
