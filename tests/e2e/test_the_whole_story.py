@@ -249,13 +249,13 @@ def numbers(text: str | None) -> list[float]:
 def look_at_every_page(night: Watched, object_address: str, folder: Path) -> None:
     """Desk and phone, by day and by night: nothing too wide, nothing without words."""
     page = night.page
-    night.open("/observations/")
-    observation = page.locator('main a[href^="/observations/"]:not([href*="upload"])').first
+    frame = page.locator(".finder figcaption a").get_attribute("href") or ""
+    assert re.fullmatch(r"/observations/[0-9a-f-]{36}/", frame)
     pages = {
         "tonight": "/",
         "observations": "/observations/",
         "upload": "/observations/upload/",
-        "observation": observation.get_attribute("href") or "",
+        "observation": frame,
         "vet": "/vet/",
         "objects": "/objects/",
         "object": object_address,
