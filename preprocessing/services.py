@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 #: ``metrics["psf_source"]`` of a frame that has none.
 PSF_NONE = "none"
-_ROUGH_FWHM_PIX = 3.0
 _STAR_COLUMNS = ("x", "y", "flux", "flux_error", "peak", "is_star")
 _STAR_DTYPE = np.dtype([(name, "?" if name == "is_star" else "<f8") for name in _STAR_COLUMNS])
 
@@ -92,35 +91,26 @@ def _calibrate(
 ) -> tuple[Preprocessed, str]:
     """Calibrate, and say where the PSF comes from: "given", "stars" or "none".
 
-    A frame with too few stars for a PSF is calibrated all the same, with a PSF good enough to
-    find sources: it can then be looked at, and its world coordinates be tested. It is never
-    subtracted.
+    A frame with too few stars for a PSF is calibrated all the same: it can then be looked at, and
+    its world coordinates be tested. It is never subtracted.
     """
     from preprocessing.algorithms.preprocess import preprocess_image
 
-    given: dict[str, Any] = {
-        "given_variance": companions.variance,
-        "given_mask": companions.mask,
-    }
-    try:
-        done = preprocess_image(frame, config, given_psf=companions.psf, **given)
-    except AlgorithmError as error:
-        if companions.psf is not None or "n_required" not in error.numbers:
-            raise
-        rough = preprocess_image(frame, config, given_psf=_rough_psf(frame.shape), **given)
-        note = f"{error.message}: the frame is calibrated, but cannot be subtracted"
-        return replace(rough, notes=(*rough.notes, note)), PSF_NONE
+    done = preprocess_image(
+        frame,
+        config,
+        given_psf=companions.psf,
+        given_variance=companions.variance,
+        given_mask=companions.mask,
+    )
+    if done.image.psf is None:
+        return done, PSF_NONE
     return done, "given" if companions.psf is not None else "stars"
 
 
-def _rough_psf(shape: tuple[int, int]) -> PsfField:
-    """A round PSF of ordinary width, to find sources with."""
-    from astrid_site.imaging.psf import constant_psf
-
-    offset = np.arange(-7, 8)
-    sigma = _ROUGH_FWHM_PIX / 2.3548
-    radius2 = offset[:, None] ** 2 + offset[None, :] ** 2
-    return constant_psf(np.exp(-0.5 * radius2 / sigma**2).astype(np.float32), shape=shape)
+def has_psf(image: ScienceImage) -> bool:
+    """Whether a calibrated frame can be subtracted."""
+    return bool(image.metrics.get("psf_source") != PSF_NONE)
 
 
 def require_psf(image: ScienceImage) -> None:
@@ -131,10 +121,12 @@ def require_psf(image: ScienceImage) -> None:
     AlgorithmError
         With the number of its stars.
     """
-    if image.metrics.get("psf_source") == PSF_NONE:
-        n_stars = image.metrics.get("n_stars")
-        msg = f"too few clean stars for a PSF: {n_stars}; without one nothing can be subtracted"
-        raise AlgorithmError(msg, n_stars=n_stars)
+    if not has_psf(image):
+        from preprocessing.algorithms.psf_fit import missing_psf
+
+        error = missing_psf(image.metrics.get("n_psf_stars"))
+        name = image.observation.observation_id
+        raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
 
 
 def _number(value: Any) -> float | None:

@@ -217,10 +217,9 @@ def _store(stack: _Stack, *, is_pinned: bool, run: ProcessingRun) -> BuiltRefere
     combined = coadd(stack.images)
     image, variance = combined.image, combined.image.variance
     config = PreprocessConfig(find_cosmic_rays=False)
-    try:
-        # the PSF is fitted anew: warping broadened what the epochs' own PSFs say
-        done = preprocess_image(image, config, given_variance=variance)
-    except AlgorithmError:
+    # the PSF is fitted anew: warping broadened what the epochs' own PSFs say
+    done = preprocess_image(image, config, given_variance=variance)
+    if done.image.psf is None:
         done = preprocess_image(image, config, given_variance=variance, given_psf=image.psf)
         stack.notes.append("too few stars for a PSF of its own: the mean of the epochs' is used")
     name = f"{run.observation.target or run.observation.observation_id}-reference"

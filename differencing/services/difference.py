@@ -78,6 +78,8 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.15, "registering by stars")
     with clock.step("register"):
         registration = _register(frames, run.observation.survey.min_overlap)
+    # only now: that the frame shows another part of the sky is the better reason
+    require_psf(frames.science_image)
     progress(0.3, "warping the reference")
     with clock.step("warp"):
         template, science, tied = _align(frames, registration)
@@ -109,7 +111,6 @@ def _load_frames(run: ProcessingRun) -> _Frames:
     if reference is None or image is None or image.file is None or image.stars_file is None:
         msg = "no finished reference or science image"
         raise NoWorkError(msg)
-    require_psf(image)
     return _Frames(
         science_image=image,
         reference=reference,

@@ -16,7 +16,7 @@ from differencing.services.wcs_check import refuse_wrong_wcs
 from observations.algorithms.coverage import covered_fraction
 from observations.models import Observation, ProcessingRun, Survey
 from preprocessing.models import ScienceImage
-from preprocessing.services import PSF_NONE
+from preprocessing.services import has_psf, require_psf
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,11 @@ def choose(run: ReferenceRun) -> Choice:
     needed = observation.survey.reference_min_epochs
     if len(epochs) < needed:
         named_images = selectors.calibrated(named, version=version)
-        refuse_wrong_wcs(run, _witnesses(observation, [*named_images, *images]))
+        candidates = [*named_images, *images]
+        refuse_wrong_wcs(run, _witnesses(observation, candidates))
+        for image in candidates:
+            if _covers_enough(observation, image):
+                require_psf(image)
         raise NoWorkError(
             _why_none(observation, len(epochs)), n_epochs=len(epochs), n_needed=needed
         )
@@ -147,14 +151,12 @@ def _of_named(observation: Observation, epochs: Sequence[ScienceImage]) -> Choic
 
 def _usable(observation: Observation, images: Sequence[ScienceImage]) -> list[ScienceImage]:
     """Images that cover enough of the frame, as far as is known before stars are matched."""
-    needed = observation.survey.min_overlap
-    kept = []
-    for image in images:
-        overlap = overlap_with(observation, image.observation)
-        has_psf = image.metrics.get("psf_source") != PSF_NONE
-        if has_psf and (overlap is None or overlap >= needed):
-            kept.append(image)
-    return kept
+    return [image for image in images if has_psf(image) and _covers_enough(observation, image)]
+
+
+def _covers_enough(observation: Observation, image: ScienceImage) -> bool:
+    overlap = overlap_with(observation, image.observation)
+    return overlap is None or overlap >= observation.survey.min_overlap
 
 
 def overlap_with(observation: Observation, other: Observation | ReferenceImage) -> float | None:
@@ -192,13 +194,12 @@ def _why_none(observation: Observation, n_epochs: int) -> str:
 
 
 def _witnesses(observation: Observation, images: Sequence[ScienceImage]) -> list[ScienceImage]:
-    """Frames that name the same target and yet lie elsewhere on the sky."""
-    needed = observation.survey.min_overlap
+    """Frames that name the same target and yet lie elsewhere, or cannot be subtracted to tell."""
     return [
         image
         for image in images
         if observation.footprint
         and image.observation.footprint
         and is_same_target(observation, image.observation)
-        and (overlap_with(observation, image.observation) or 0.0) < needed
+        and not (has_psf(image) and _covers_enough(observation, image))
     ]

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Frames that are asked at most.
 _MAX_WITNESSES = 3
-#: With this many sources in both frames their pattern decides, with fewer what they show.
-_ENOUGH_FOR_PATTERN = 8
 
 
 def refuse_wrong_wcs(run: ReferenceRun, witnesses: Sequence[ScienceImage]) -> None:
@@ -40,10 +38,7 @@ def refuse_wrong_wcs(run: ReferenceRun, witnesses: Sequence[ScienceImage]) -> No
     science, stars = _load(mine)
     for witness in witnesses[:_MAX_WITNESSES]:
         reference, reference_stars = _load(witness)
-        if min(len(stars), len(reference_stars)) >= _ENOUGH_FOR_PATTERN:
-            _compare_stars(reference, reference_stars, science, stars, witness.observation)
-        else:
-            _compare_content(reference, science, witness.observation)
+        _compare(reference, reference_stars, science, stars, witness.observation)
 
 
 def _load(image: ScienceImage) -> tuple[Image, StarList]:
@@ -53,13 +48,14 @@ def _load(image: ScienceImage) -> tuple[Image, StarList]:
     return load_image(image.file), load_stars(image.stars_file)
 
 
-def _compare_stars(
+def _compare(
     reference: Image,
     reference_stars: StarList,
     science: Image,
     stars: StarList,
     witness: Observation,
 ) -> None:
+    """Register by stars, or by pixels where these are too few: either may contradict the WCS."""
     from preprocessing.algorithms.registration import register
 
     try:
@@ -69,18 +65,10 @@ def _compare_stars(
     except AlgorithmError as error:
         offset = error.numbers.get("offset_arcsec")
         if offset is None:
-            # the stars tell nothing about the place: another field of the same name
+            # nothing tells the place: another field of the same name
             return
-        raise _wrong(float(cast(float, offset)), witness, how="their stars match") from error
-
-
-def _compare_content(reference: Image, science: Image, witness: Observation) -> None:
-    from differencing.algorithms.field_identity import match_content
-
-    found = match_content(science, reference)
-    if found is not None and found.is_same_field:
-        how = f"the two correlate by {found.correlation:.2f}"
-        raise _wrong(found.offset_arcsec, witness, how=how)
+        how = "pixels" if "significance" in error.numbers else "stars"
+        raise _wrong(float(cast(float, offset)), witness, how=f"their {how} match") from error
 
 
 def _wrong(offset_arcsec: float, witness: Observation, *, how: str) -> AlgorithmError:

@@ -13,6 +13,7 @@ from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField
 from preprocessing.algorithms.background import Background, fit_background
 from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
+from preprocessing.algorithms.dead_pixels import mask_dead_pixels
 from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
 from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.noise import (
@@ -21,7 +22,7 @@ from preprocessing.algorithms.noise import (
     estimate_gain,
     measure_confusion,
 )
-from preprocessing.algorithms.psf_fit import estimate_core, fit_psf
+from preprocessing.algorithms.psf_fit import MIN_STARS, estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
@@ -122,8 +123,13 @@ def preprocess_image(
     Raises
     ------
     AlgorithmError
-        If the frame is too small, wholly masked or constant, or has fewer than 5 clean stars and
-        no PSF is given (``n_stars``, ``n_required``).
+        If the frame is too small, wholly masked or constant.
+
+    Notes
+    -----
+    With fewer than 5 clean stars and no PSF given, ``image.psf`` and all that follows from it are
+    None; a note and the metric ``n_psf_stars`` say so. Whoever needs the PSF raises
+    ``missing_psf``.
     """
     settings = config or PreprocessConfig()
     notes: list[str] = []
@@ -132,6 +138,7 @@ def preprocess_image(
     gain = estimate_gain(frame, background)
     notes += _gain_notes(gain, given_variance)
     frame = _subtract(frame, background)
+    frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     sky = given_variance if given_variance is not None else background.noise_map**2
     frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
     confusion = 0.0
@@ -144,16 +151,21 @@ def preprocess_image(
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
     stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
-    rounds = 2 if confusion > 0.0 and given_psf is None else 1
-    for _ in range(rounds):
-        # a crowded field needs the neighbours' PSF fluxes to free the PSF stars of them
-        psf = given_psf or fit_psf(frame, stars, order=settings.psf_order, fwhm_guess_pix=core.fwhm)
-        frame = frame.with_(psf=psf)
+    if given_psf is not None:
+        n_psf_stars = given_psf.n_stars
+        frame = frame.with_(psf=given_psf)
         stars = fit_star_fluxes(frame, stars)
+    else:
+        rounds = 2 if confusion > 0.0 else 1
+        fitted = _fit_psf(frame, stars, core, order=settings.psf_order, rounds=rounds)
+        frame, stars, n_psf_stars = fitted
+        if frame.psf is None:
+            notes.append(f"no PSF: {n_psf_stars} stars of {MIN_STARS}")
     zero_point = _zero_point(frame, stars, settings.catalog, notes)
     frame = frame.with_(zero_point=zero_point.value)
     metrics = _metrics(frame, stars, background, zero_point=zero_point)
     metrics |= {
+        "n_psf_stars": n_psf_stars,
         "n_cosmic_rays": n_cosmic_rays,
         "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
         "gain_used": gain.gain,
@@ -230,6 +242,28 @@ def _clean(
     return frame.with_(mask=mask), core, int(hits.sum())
 
 
+def _fit_psf(
+    frame: Image, stars: StarList, core: Moffat, *, order: int | None, rounds: int
+) -> tuple[Image, StarList, int]:
+    """PSF and PSF fluxes of a frame, and the stars they rest on; no PSF where these are too few.
+
+    A frame without a PSF is still calibrated: its pixels can be looked at and compared.
+    """
+    n_stars = 0
+    for _ in range(rounds):
+        # a crowded field needs the neighbours' PSF fluxes to free the PSF stars of them
+        try:
+            psf = fit_psf(frame, stars, order=order, fwhm_guess_pix=core.fwhm)
+        except AlgorithmError as error:
+            if "n_required" not in error.numbers:
+                raise
+            return frame.with_(psf=None), stars, int(error.numbers["n_stars"] or 0)
+        n_stars = psf.n_stars
+        frame = frame.with_(psf=psf)
+        stars = fit_star_fluxes(frame, stars)
+    return frame, stars, n_stars
+
+
 def _zero_point(
     frame: Image, stars: StarList, catalog: CatalogStars | None, notes: list[str]
 ) -> ZeroPoint:
@@ -246,29 +280,36 @@ def _metrics(
     frame: Image, stars: StarList, background: Background, *, zero_point: ZeroPoint
 ) -> dict[str, Metric]:
     """The scalars that describe a calibrated frame."""
-    psf = frame.psf
-    if psf is None:
-        msg = "frame: the PSF is missing"
-        raise ValueError(msg)
-    ny, nx = frame.shape
-    centre = psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
     scale = pixel_scale_arcsec(frame.wcs)
-    depth = measure_depth(psf, noise=background.noise, zero_point=zero_point.value)
     return {
         "sky_level": background.median,
         "sky_noise": background.noise,
-        "fwhm_pix": psf.fwhm_pix,
-        "seeing_arcsec": None if scale is None else psf.fwhm_pix * scale,
         "pixel_scale_arcsec": scale,
-        "ellipticity": measure_ellipticity(centre, fwhm_pix=psf.fwhm_pix),
         "n_sources": len(stars),
         "n_stars": int(stars.is_star.sum()),
-        "n_psf_stars": psf.n_stars,
         "masked_fraction": float(is_bad(frame.mask).mean()),
         "saturation": frame.saturation,
         "zero_point": zero_point.value,
         "zero_point_error": zero_point.error,
         "zero_point_source": zero_point.source,
+        **_psf_metrics(frame.psf, background, scale=scale, zero_point=zero_point),
+    }
+
+
+def _psf_metrics(
+    psf: PsfField | None, background: Background, *, scale: float | None, zero_point: ZeroPoint
+) -> dict[str, Metric]:
+    """Seeing, shape and depth; all None without a PSF."""
+    names = ("fwhm_pix", "seeing_arcsec", "ellipticity", "limiting_flux_5sigma")
+    if psf is None:
+        return dict.fromkeys((*names, "limiting_magnitude"))
+    ny, nx = psf.shape
+    centre = psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
+    depth = measure_depth(psf, noise=background.noise, zero_point=zero_point.value)
+    return {
+        "fwhm_pix": psf.fwhm_pix,
+        "seeing_arcsec": None if scale is None else psf.fwhm_pix * scale,
+        "ellipticity": measure_ellipticity(centre, fwhm_pix=psf.fwhm_pix),
         "limiting_flux_5sigma": depth.flux_5sigma,
         "limiting_magnitude": depth.magnitude,
     }

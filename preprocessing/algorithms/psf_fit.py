@@ -180,6 +180,13 @@ def _require(n_stars: int) -> None:
         raise AlgorithmError(msg, n_stars=n_stars, n_required=MIN_STARS)
 
 
+def missing_psf(n_stars: int | None) -> AlgorithmError:
+    """The error of whoever needs a PSF that a frame does not have."""
+    counted = "fewer stars than the" if n_stars is None else f"{n_stars} stars of"
+    msg = f"the PSF could not be measured: {counted} {MIN_STARS} needed; nothing can be subtracted"
+    return AlgorithmError(msg, n_stars=n_stars, n_required=MIN_STARS)
+
+
 def _order(n_stars: int) -> int:
     """Order of the position polynomial that a number of stars can carry."""
     for needed, order in _ORDER_STARS:

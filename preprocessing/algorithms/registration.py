@@ -21,6 +21,7 @@ from preprocessing.algorithms.plane_map import (
     shift_map,
     similarity_map,
 )
+from preprocessing.algorithms.pointing import format_offset, refuse_wrong_pointing
 from preprocessing.algorithms.quality import pixel_scale_arcsec
 from preprocessing.algorithms.star_matching import (
     Matches,
@@ -113,8 +114,9 @@ def register(
     NoWorkError
         If the frames hardly overlap; carries ``overlap`` and ``overlap_required``.
     AlgorithmError
-        If the stars contradict the WCS (``offset_arcsec``), or there are neither world
-        coordinates nor enough stars that match (``n_stars``, ``n_required``).
+        If the stars, or the pixels where stars cannot decide, contradict the WCS
+        (``offset_arcsec``), or there are neither world coordinates nor enough stars that match
+        (``n_stars``, ``n_required``).
     """
     if aligned:
         return _register_aligned(reference_stars, science, science_stars, shape=reference.shape)
@@ -183,6 +185,8 @@ def _register_by_wcs(
     _refuse_if_stars_contradict(
         prior, reference, reference_stars, science, science_stars=science_stars
     )
+    if reference.variance is not None and science.variance is not None:
+        refuse_wrong_pointing(reference, science)
     return _trust_wcs(prior, reference, reference_stars, science, science_stars=science_stars)
 
 
@@ -199,7 +203,7 @@ def _refuse_if_stars_contradict(
     if coarse is None:
         return
     offset = None if prior is None else wcs_error_arcsec(coarse, reference, science)
-    where = "elsewhere on the sky" if offset is None else f"{offset:.0f} arcsec away"
+    where = "elsewhere on the sky" if offset is None else f"{format_offset(offset)} away"
     msg = f"the WCS is wrong: stars put the frame {where} ({n_matched} stars match by pattern)"
     raise AlgorithmError(msg, offset_arcsec=offset, n_matched=n_matched)
 

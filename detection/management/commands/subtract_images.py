@@ -118,6 +118,9 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         science = preprocess_image(science_source.image)
     with clock.stage("register"):
         template = _make_template(reference, science, aligned=options["aligned"])
+    # only now: that the frames show different parts of the sky is the better reason
+    for name, frame in (("reference", reference), ("science", science)):
+        _require_psf(frame, name)
     with clock.stage("subtract"):
         subtraction = subtract(
             template,
@@ -201,6 +204,15 @@ def _make_template(reference: Preprocessed, science: Preprocessed, *, aligned: b
         reference.image, reference.stars, science.image, science_stars=science.stars
     )
     return warp(reference.image, registration, shape=science.image.shape)
+
+
+def _require_psf(frame: Preprocessed, name: str) -> None:
+    """Refuse a frame whose stars were too few for a PSF, by name."""
+    from preprocessing.algorithms.psf_fit import missing_psf
+
+    if frame.image.psf is None:
+        error = missing_psf(int(frame.metrics["n_psf_stars"] or 0))
+        raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
 
 
 def _measure(

@@ -11,6 +11,7 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane, is_bad
 from astrid_site.imaging.psf import constant_psf
 from preprocessing.algorithms.preprocess import PreprocessConfig, preprocess_image
+from preprocessing.algorithms.psf_fit import missing_psf
 from preprocessing.algorithms.registration import register
 from preprocessing.algorithms.warp import warp
 
@@ -151,10 +152,21 @@ def test_a_wholly_masked_frame_is_refused():
         preprocess_image(noise_frame(mask=np.ones((200, 200), dtype=np.uint16)))
 
 
-def test_a_frame_without_stars_is_refused_with_the_numbers():
-    with pytest.raises(AlgorithmError, match="too few clean stars") as caught:
-        preprocess_image(noise_frame())
-    assert caught.value.numbers == {"n_stars": 0, "n_required": 5}
+def test_a_frame_without_stars_is_calibrated_without_a_psf_and_says_so():
+    done = preprocess_image(noise_frame())
+    assert done.image.psf is None
+    assert "no PSF: 0 stars of 5" in done.notes
+    assert done.metrics["n_psf_stars"] == 0
+    assert set(done.metrics) >= METRICS
+    for name in ("fwhm_pix", "seeing_arcsec", "ellipticity", "limiting_flux_5sigma"):
+        assert done.metrics[name] is None
+    assert done.metrics["sky_noise"] == pytest.approx(5.0, rel=0.02)
+
+
+def test_whoever_needs_the_missing_psf_says_how_many_stars_there_were():
+    error = missing_psf(2)
+    assert error.message.startswith("the PSF could not be measured: 2 stars of 5")
+    assert error.numbers == {"n_stars": 2, "n_required": 5}
 
 
 def test_a_tiny_frame_is_refused():
@@ -217,6 +229,7 @@ def test_the_jwst_stamp_is_calibrated_with_its_own_psf_and_noise(test_data):
 @pytest.mark.real_data
 def test_the_galaxy_cutouts_have_too_few_stars_and_say_so(test_data):
     image = read_image(test_data / "spiral_3surveys" / "PS1_r.fits").image
-    with pytest.raises(AlgorithmError) as caught:
-        preprocess_image(image)
-    assert caught.value.numbers["n_required"] == 5
+    done = preprocess_image(image)
+    assert done.image.psf is None
+    assert done.metrics["n_psf_stars"] < 5
+    assert any(note.startswith("no PSF") for note in done.notes)
