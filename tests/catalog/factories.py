@@ -51,7 +51,7 @@ def make_detection(run: DetectionRun | None = None, **fields: Any) -> Detection:
     return Detection.objects.create(
         run=run,
         observation=run.observation,
-        index=next(_number),
+        index=fields.pop("index", next(_number)),
         **{"is_kept": True, **defaults, **place, **fields},
     )
 

@@ -28,7 +28,7 @@ def make_user(name: str = "", **fields: Any) -> User:
 def make_survey(name: str = "", **fields: Any) -> Survey:
     """A survey with our defaults."""
     name = name or f"survey {next(_number)}"
-    return Survey.objects.create(name=name, slug=name.replace(" ", "-"), **fields)
+    return Survey.objects.create(name=name, slug=name.lower().replace(" ", "-"), **fields)
 
 
 def make_stored_file(kind: FileKind = FileKind.RAW, **fields: Any) -> StoredFile:
