@@ -21,6 +21,7 @@
     if (!button) return;
     button.hidden = false;
     label(button);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => label(button));
     button.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark";
       localStorage.setItem("astrid-theme", root.dataset.theme);

@@ -9,6 +9,14 @@
   const beyond = document.documentElement.scrollWidth - innerWidth;
   if (beyond > 0) faults.push(`the page is ${beyond} pixels too wide`);
 
+  for (const box of all("h1, h2, h3, p, li, dt, dd, th, td, label, a, button, figcaption, summary")) {
+    const spill = box.scrollWidth - box.clientWidth;
+    const isBox = box.clientWidth > 0 && getComputedStyle(box).overflowX === "visible";
+    if (isShown(box) && isBox && spill > 1 && !box.closest(".visually-hidden")) {
+      faults.push(`text runs ${spill} pixels out of ${sketch(box)}`);
+    }
+  }
+
   if (!document.documentElement.lang) faults.push("no language");
   if (!document.title.trim()) faults.push("no title");
   const counts = { h1: 1, main: 1, "body > header, [role=banner]": 1 };
