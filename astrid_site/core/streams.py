@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -18,6 +19,9 @@ from django.views.decorators.http import require_GET
 from astrid_site.core import events
 from astrid_site.core.models import Event
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PERMISSION = "core.view_event"
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
@@ -27,11 +31,11 @@ RETRY_MS = 3000
 @require_GET
 async def stream_events(request: HttpRequest) -> HttpResponseBase:
     """Follow the log from where the browser last was (``Last-Event-ID``) or from ``?after=``."""
-    if not await sync_to_async(_is_allowed)(request):
+    if not await _ask(_is_allowed, request):
         return HttpResponse(status=403, content="Log in to follow events.\n")
     after = _start(request)
     if after is None:
-        after = await sync_to_async(events.latest_sequence)()
+        after = await _ask(events.latest_sequence)
     response = StreamingHttpResponse(_follow(request, after), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
@@ -41,12 +45,12 @@ async def stream_events(request: HttpRequest) -> HttpResponseBase:
 async def _follow(request: HttpRequest, after: int) -> AsyncIterator[str]:
     """Yield events as they are published, and a sign of life when there are none."""
     yield f"retry: {RETRY_MS}\n\n"
-    if await sync_to_async(_has_gap)(after):
+    if await _ask(_has_gap, after):
         # older events were forgotten meanwhile: the page must read everything afresh
         yield "event: reset\ndata: {}\n\n"
     said_at = checked_at = time.monotonic()
     while True:
-        for event in await sync_to_async(_read)(after):
+        for event in await _ask(events.read_after, after):
             after = event.sequence or after
             said_at = time.monotonic()
             yield format_event(event)
@@ -55,7 +59,7 @@ async def _follow(request: HttpRequest, after: int) -> AsyncIterator[str]:
             yield ": still here\n\n"
         if time.monotonic() - checked_at >= HEARTBEAT_S:
             checked_at = time.monotonic()
-            if not await sync_to_async(_is_allowed)(request):
+            if not await _ask(_is_allowed, request):
                 return
         await asyncio.sleep(POLL_S)
 
@@ -70,17 +74,20 @@ def format_event(event: Event) -> str:
     return f"id: {event.sequence}\ndata: {json.dumps(body)}\n\n"
 
 
-def _read(after: int) -> list[Event]:
-    """Events after a number; gives the connection back, so that an open page holds none."""
-    found = events.read_after(after)
-    close_old_connections()
-    return found
+async def _ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask the database in a thread, and give the connection back: an open page holds none."""
+
+    def ask() -> T:
+        try:
+            return question(*args, **kwargs)
+        finally:
+            close_old_connections()
+
+    return await sync_to_async(ask)()
 
 
 def _has_gap(after: int) -> bool:
-    oldest = events.oldest_sequence()
-    close_old_connections()
-    return after > 0 and oldest > after + 1
+    return after > 0 and events.oldest_sequence() > after + 1
 
 
 def _start(request: HttpRequest) -> int | None:

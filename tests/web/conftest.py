@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import uvicorn
+from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, sync_playwright
 
@@ -53,6 +54,8 @@ def chromium() -> Iterator[Browser]:
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         ) as browser:
             yield browser
+            # beside a running loop Django keeps a second set of connections for this thread
+            connections.close_all()
 
 
 @pytest.fixture
