@@ -22,7 +22,7 @@ from astrid_site.core.processes import die_with_parent
 
 django.setup()
 
-from astrid_site.core import heartbeats
+from astrid_site.core import heartbeats, upkeep
 from astrid_site.core.tasking import app, prepare_broker_folder
 
 __all__ = ["app"]
@@ -30,10 +30,13 @@ __all__ = ["app"]
 
 def _prepare_worker(**_: Any) -> None:
     prepare_broker_folder()
+    # The sweeper may live in another container and then sees another temporary folder.
+    upkeep.tidy()
 
 
 def _tie_child(**_: Any) -> None:
     die_with_parent()
+    upkeep.tidy()
 
 
 def _start_heart(sender: Any, **_: Any) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +16,7 @@ from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.storage import local_copy, put_bytes, put_file
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.scratch import scratch_folder
 from observations.models import Observation, ProcessingRun
 from observations.services.frames import frame_facts
 from preprocessing.models import ScienceImage
@@ -268,8 +267,8 @@ def store_image(
     """Write an image with all its planes and keep it."""
     from astrid_site.imaging.fits_io import write_image
 
-    with tempfile.TemporaryDirectory(prefix="astrid-") as folder:
-        path = Path(folder) / "image.fits"
+    with scratch_folder() as folder:
+        path = folder / "image.fits"
         write_image(path, image, header=header, history=history)
         return put_file(path, kind=kind, name=name, media_type="application/fits")
 

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from astrid_site.core.errors import ApplicationError, TransientError
 from astrid_site.core.models import FileKind, StoredFile
+from astrid_site.imaging.scratch import remove_abandoned, scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +56,10 @@ def put_file(path: Path, *, kind: FileKind, name: str, media_type: str) -> Store
 
 def put_bytes(data: bytes, *, kind: FileKind, name: str, media_type: str) -> StoredFile:
     """Keep bytes that are in memory; see ``put_file``."""
-    with tempfile.NamedTemporaryFile(dir=_work_folder()) as temporary:
-        temporary.write(data)
-        temporary.flush()
-        return put_file(Path(temporary.name), kind=kind, name=name, media_type=media_type)
+    with scratch_folder(_work_folder()) as folder:
+        path = folder / "bytes"
+        path.write_bytes(data)
+        return put_file(path, kind=kind, name=name, media_type=media_type)
 
 
 @contextmanager
@@ -146,8 +147,8 @@ def _work_folder() -> Path:
 def _downloaded(stored: StoredFile) -> Iterator[Path]:
     """A private name for the cached download, so that trimming the cache takes nothing away."""
     cached = Path(settings.DATA_DIR) / "downloads" / stored.sha256
-    with tempfile.TemporaryDirectory(dir=_work_folder()) as folder:
-        path = Path(folder) / stored.sha256
+    with scratch_folder(_work_folder()) as folder:
+        path = folder / stored.sha256
         try:
             os.link(cached, path)
             os.utime(path)  # used lately
@@ -209,6 +210,11 @@ def _passing_troubles() -> Iterator[None]:
             raise
         msg = f"object store: {error}"
         raise TransientError(msg) from error
+
+
+def clear_scratch() -> int:
+    """Remove what killed processes left in the temporary and the work folder."""
+    return remove_abandoned() + remove_abandoned(_work_folder())
 
 
 def remove_unreferenced(older_than: timedelta) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
-from astrid_site.core import events, heartbeats, jobs
+from astrid_site.core import events, heartbeats, jobs, storage
+
+logger = logging.getLogger(__name__)
 
 SWEEPER = "sweeper"
 
@@ -12,6 +15,14 @@ SWEEPER = "sweeper"
 def publish() -> int:
     """Number the new events; the live pages are as quick as this is called often."""
     return events.assign_sequences()
+
+
+def tidy() -> int:
+    """Remove the work folders of dead processes of this machine; harmless at any time."""
+    removed = storage.clear_scratch()
+    if removed:
+        logger.info("removed %d work folders of dead processes", removed)
+    return removed
 
 
 def upkeep() -> jobs.SweepReport:

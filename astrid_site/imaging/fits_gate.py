@@ -7,7 +7,6 @@ naive reader for gigabytes, and a crafted one can corrupt its heap.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from astrid_site.imaging.fits_checksum import judge_sums, sum32
 from astrid_site.imaging.fits_expand import expand
 from astrid_site.imaging.fits_limits import GateLimits
 from astrid_site.imaging.fits_tiles import TileError, check_tiles, image_shape
+from astrid_site.imaging.scratch import scratch_folder
 
 __all__ = ["GateLimits", "HduLayout", "Layout", "check_structure", "checked_file"]
 
@@ -84,8 +84,8 @@ def check_structure(path: Path, *, file_name: str, limits: GateLimits | None = N
 @contextmanager
 def checked_file(path: Path, *, file_name: str, limits: GateLimits) -> Iterator[Layout]:
     """The layout of a file that passes the gate; an unpacked copy lives as long as the context."""
-    with tempfile.TemporaryDirectory(prefix="astrid-fits-") as folder:
-        plain = expand(path, file_name=file_name, limits=limits, directory=Path(folder))
+    with scratch_folder() as folder:
+        plain = expand(path, file_name=file_name, limits=limits, directory=folder)
         yield _Walk(plain, file_name=file_name, limits=limits).run()
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from astrid_site.imaging.fits_process import run_reader
 from astrid_site.imaging.fits_products import read_product, write_image
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.scratch import scratch_folder
 from astrid_site.imaging.wcs_header import (
     RebuiltWcs,
     WcsHeader,
@@ -221,7 +219,7 @@ def _read(
     want: str,
 ) -> _Reading:
     name, limits = file_name or path.name, limits or GateLimits()
-    with checked_file(path, file_name=name, limits=limits) as layout, _work_folder() as folder:
+    with checked_file(path, file_name=name, limits=limits) as layout, scratch_folder() as folder:
         chosen = _choose(layout, hdu, file_name=name)
         _check_scaling(chosen, file_name=name)
         wcs = rebuild_wcs(chosen.values) if want != "plane" else RebuiltWcs(None, "not asked for")
@@ -233,12 +231,6 @@ def _read(
             problem = wcs.problem
         pixels = None if want == "header" else np.load(folder / "pixels.npy", allow_pickle=False)
     return _Reading(_record(layout, chosen, wcs=wcs, problem=problem), pixels)
-
-
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="astrid-read-") as folder:
-        yield Path(folder)
 
 
 def _job(layout: Layout, hdu: HduLayout, wcs: RebuiltWcs, *, output: Path | None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from astrid_site.imaging.fits_reader_child import OUT_OF_MEMORY
 
 _MODULE = "astrid_site.imaging.fits_reader_child"
 _ROOT = Path(__file__).resolve().parents[2]
+#: A reader that somebody kills (the kernel short of memory, a person) is started again.
+_MAX_STARTS = 3
 
 
 def run_reader(
@@ -27,6 +29,7 @@ def run_reader(
     ------
     ImageReadError
         ``reader_crashed`` if a signal ended the process, ``reader_timeout`` if it took too long,
+        ``reader_killed`` if it was killed from outside every time it was started,
         ``too_large`` if it ran out of memory, ``unreadable`` if the decoder refused the data.
     """
     job_path = folder / "job.json"
@@ -37,7 +40,11 @@ def run_reader(
         "output_bytes": 4 * limits.max_pixels + MIB,
     }
     job_path.write_text(json.dumps(job))
-    status, complaint = _run(job_path, wall_seconds=limits.wall_seconds)
+    for _ in range(_MAX_STARTS):
+        status, complaint = _run(job_path, wall_seconds=limits.wall_seconds)
+        # our own kill after the wall time counts as SIGXCPU: this one says nothing of the file
+        if status != -signal.SIGKILL:
+            break
     if status == 0:
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         return result
@@ -94,7 +101,10 @@ def _last_line(log: Path) -> str:
 
 def _failure(status: int, complaint: str, *, file_name: str) -> ImageReadError:
     again = "Export it again with another program."
-    if status == -signal.SIGXCPU or status == -signal.SIGKILL:
+    if status == -signal.SIGKILL:
+        message, code = f"its reader was killed {_MAX_STARTS} times.", "reader_killed"
+        again = "Try again when the machine has more free memory."
+    elif status == -signal.SIGXCPU:
         message, code = "reading it took too long.", "reader_timeout"
     elif status < 0:
         message, code = f"it crashed the reader (signal {-status}).", "reader_crashed"

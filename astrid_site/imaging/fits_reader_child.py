@@ -47,10 +47,11 @@ def confine(limits: dict[str, int], *, parent: int) -> None:
         # the parent died before the line above took effect
         sys.exit(1)
     cpu = limits["cpu_seconds"]
+    # SIGXCPU at the first bound tells the parent why; a kill would look like somebody else's
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
     for kind, bound in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_CPU, cpu),
         (resource.RLIMIT_FSIZE, limits["output_bytes"]),
     ):
         resource.setrlimit(kind, (bound, bound))

@@ -9,13 +9,39 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def descendants(pid: int, *, named: str = "") -> set[int]:
+    """Every process below this one whose command line holds a word."""
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        children = _children(waiting.pop()) - found
+        waiting += children
+        found |= children
+    return {child for child in found if named in _command_line(child)}
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread or process that ended meanwhile
+            found |= {int(word) for word in path.read_text().split()}
+    return found
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 class Installation:
@@ -34,16 +60,18 @@ class Installation:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, list[str]] = {}
 
-    def command(self, *arguments: str) -> None:
+    def command(self, *arguments: str, within_s: float = 120.0) -> None:
         """Run one Python command to its end."""
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, *arguments],
-            check=True,
+            check=False,
             cwd=ROOT,
             env=self.environment,
-            timeout=120,
+            timeout=within_s,
             capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
 
     def start(self, name: str, *arguments: str) -> None:
         """Start a process group under a name."""
@@ -73,12 +101,18 @@ class Installation:
 
     def kill_child(self, name: str) -> bool:
         """kill -9 one child of a worker that lives on; False when it has none now."""
-        pid = self._processes[name].pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if not children:
-            return False
-        os.kill(int(children[0]), signal.SIGKILL)
-        return True
+        return self._kill_one(_children(self._processes[name].pid))
+
+    def kill_reader(self, name: str) -> bool:
+        """kill -9 a process that reads a FITS file for a worker; False when none does now."""
+        return self._kill_one(descendants(self._processes[name].pid, named="fits_reader_child"))
+
+    def _kill_one(self, pids: set[int]) -> bool:
+        for pid in sorted(pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
 
     def revive(self) -> int:
         """Start again what has died by itself; returns how many had."""

@@ -19,6 +19,7 @@ import pytest
 
 from astrid_site.launcher import Supervisor, port_problem
 from tests import servers
+from tests.reliability.installation import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -154,19 +155,6 @@ def read_until(process: subprocess.Popen[str], word: str, *, within_s: float) ->
     process.kill()
     msg = f"{word!r} not printed within {within_s} s: {text}"
     raise AssertionError(msg)
-
-
-def descendants(pid: int) -> set[int]:
-    """Every process below this one."""
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        parent = waiting.pop()
-        path = Path(f"/proc/{parent}/task/{parent}/children")
-        children = {int(word) for word in path.read_text().split()} if path.exists() else set()
-        waiting += children - found
-        found |= children
-    return found
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 PUBLISH_EVERY_S = 0.3
 SWEEP_EVERY_S = 1.0
+TIDY_EVERY_S = 30.0
 
 
 class Command(BaseCommand):
@@ -32,10 +33,11 @@ class Command(BaseCommand):
         if not options["forever"]:
             report = upkeep.upkeep()
             self.stdout.write(
-                f"{report.requeued} returned, {report.failed} failed, {report.rung} rung"
+                f"{report.requeued} returned, {report.failed} failed, {report.rung} rung,"
+                f" {upkeep.tidy()} folders removed"
             )
             return
-        swept_at = -SWEEP_EVERY_S
+        swept_at = tidied_at = -TIDY_EVERY_S
         while True:
             now = time.monotonic()
             is_due = now - swept_at >= SWEEP_EVERY_S
@@ -43,6 +45,9 @@ class Command(BaseCommand):
                 if is_due:
                     swept_at = now
                     upkeep.upkeep()
+                elif now - tidied_at >= TIDY_EVERY_S:
+                    tidied_at = now
+                    upkeep.tidy()
                 else:
                     upkeep.publish()
             except DatabaseError as error:
