@@ -12,8 +12,10 @@ from observations.models import Observation
 from preprocessing.models import ScienceImage
 from preprocessing.selectors import finished_images
 
-_UNCALIBRATED = Q(status__in=[RunStatus.PENDING, RunStatus.RUNNING]) & Q(
-    stage__in=["", "preprocess"]
+# A frame that still chooses its reference may build the one a later frame shares: without
+# waiting for it, which reference that frame gets would hang on who is quicker.
+_UNDECIDED = Q(status__in=[RunStatus.PENDING, RunStatus.RUNNING]) & Q(
+    stage__in=["", "preprocess", "reference"]
 )
 
 
@@ -35,8 +37,8 @@ def earlier_frames(observation: Observation) -> QuerySet[Observation]:
 
 
 def uncalibrated(frames: QuerySet[Observation]) -> list[Observation]:
-    """Those that are still on their way through preprocessing."""
-    return list(frames.filter(_UNCALIBRATED).order_by("observed_at", "id"))
+    """Those that are still on their way to their own reference."""
+    return list(frames.filter(_UNDECIDED).order_by("observed_at", "id"))
 
 
 def calibrated(frames: QuerySet[Observation], *, version: str) -> list[ScienceImage]:
