@@ -81,6 +81,8 @@ def mask_cosmic_rays(
     ratios = sharpest_ratios(psf)
     hits = np.zeros(data.shape, dtype=np.bool_)
     usable = ~bad
+    unhit = usable.copy()
+    floor = np.float32(3.0) * noise
     candidates = np.flatnonzero(usable & (work > sigma * noise))
     candidates = _inside(candidates, data.shape)
     for _ in range(iterations):
@@ -89,18 +91,22 @@ def mask_cosmic_rays(
         if new.size == 0:
             break
         hits.ravel()[new] = True
-        work.ravel()[new] = _good_neighbour_mean(work, usable & ~hits, at=new)
-        candidates = _neighbours_of(new, data.shape, among=usable & ~hits & (work > 3.0 * noise))
+        # what is hit is no neighbour to learn from; it stays trusted as what replaced it
+        unhit.ravel()[new] = False
+        work.ravel()[new] = _good_neighbour_mean(work, unhit, at=new)
+        around = _neighbours_of(new, data.shape)
+        candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor.ravel()[around])]
         sigma = min(sigma, 4.0)
-    return _add_tails(hits, data, noise=noise, usable=usable)
+    return _add_tails(hits, data, floor=floor, usable=usable)
 
 
 def _add_tails(
-    hits: BoolArray, data: FloatArray, *, noise: FloatArray, usable: BoolArray
+    hits: BoolArray, data: FloatArray, *, floor: FloatArray, usable: BoolArray
 ) -> BoolArray:
     """Hits plus their bright neighbours: the charge a track leaves in pixels it only grazes."""
     at = _inside(np.flatnonzero(hits), data.shape)
-    tails = _neighbours_of(at, data.shape, among=usable & (data > 3.0 * noise))
+    around = _neighbours_of(at, data.shape)
+    tails = around[usable.ravel()[around] & (data.ravel()[around] > floor.ravel()[around])]
     grown = hits.copy()
     grown.ravel()[tails] = True
     return grown
@@ -152,12 +158,10 @@ def _good_neighbour_mean(work: FloatArray, good: BoolArray, *, at: NDArray[np.in
     return np.asarray(total / np.maximum(count, np.float32(1)), dtype=np.float32)
 
 
-def _neighbours_of(
-    at: NDArray[np.intp], shape: tuple[int, ...], *, among: BoolArray
-) -> NDArray[np.intp]:
-    """Flat positions of the pixels of ``among`` that touch the positions ``at``."""
+def _neighbours_of(at: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Flat positions of the pixels that touch the positions ``at`` and have all neighbours."""
     nx = shape[1]
     steps = np.array([dy * nx + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
     around = np.unique((at[:, None] + steps[None, :]).ravel())
     around = around[(around >= 0) & (around < shape[0] * nx)]
-    return _inside(around[among.ravel()[around]], shape)
+    return _inside(around, shape)

@@ -37,6 +37,9 @@ FloatArray = NDArray[np.float32]
 Metric = float | int | str | None
 
 _MIN_SIDE = 48
+# the first, rough width of the PSF needs no more pixels and stars than these
+_ROUGH_SIDE = 1536
+_ROUGH_STARS = 60
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ def _clean(
     if given_psf is not None:
         core = moffat_of_fwhm(given_psf.fwhm_pix)
     else:
-        core = estimate_core(frame, find_stars(frame, threshold=2.0 * settings.detection_sigma))
+        core = _rough_core(frame, threshold=2.0 * settings.detection_sigma)
     if not settings.find_cosmic_rays:
         return frame, core, 0
     hits = mask_cosmic_rays(
@@ -262,6 +265,24 @@ def _fit_psf(
         frame = frame.with_(psf=psf)
         stars = fit_star_fluxes(frame, stars)
     return frame, stars, n_stars
+
+
+def _rough_core(frame: Image, *, threshold: float) -> Moffat:
+    """First width of the PSF; of a large frame its middle tells it, where that has the stars."""
+    ny, nx = frame.shape
+    side = _ROUGH_SIDE
+    if min(ny, nx) > side:
+        middle = np.s_[(ny - side) // 2 : (ny + side) // 2, (nx - side) // 2 : (nx + side) // 2]
+        part = frame.with_(
+            data=np.ascontiguousarray(frame.data[middle]),
+            mask=np.ascontiguousarray(frame.mask[middle]),
+            variance=None if frame.variance is None else frame.variance[middle].copy(),
+            wcs=None,
+        )
+        stars = find_stars(part, threshold=threshold)
+        if stars.is_star.sum() >= _ROUGH_STARS:
+            return estimate_core(part, stars)
+    return estimate_core(frame, find_stars(frame, threshold=threshold))
 
 
 def _zero_point(
