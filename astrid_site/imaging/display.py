@@ -211,12 +211,20 @@ def render_png(
         msg = f"zoom: must be at least 1, got {zoom}"
         raise ValueError(msg)
     shown = limits or shared_limits([data], stretch=stretch)
-    colours = colormap_table(colormap)[scale_to_bytes(data, shown, stretch=stretch)]
-    colours[~np.isfinite(data)] = MISSING_COLOUR
-    upright = np.flipud(colours)
-    enlarged = upright.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    table = colormap_table(colormap)
+    levels = scale_to_bytes(data, shown, stretch=stretch)
+    if not (known := np.isfinite(data)).all():
+        # One entry of the palette has to show what is missing: the second darkest level
+        # gives way to the darkest.
+        levels[levels == 1] = 0
+        levels[~known] = 1
+        table[1] = MISSING_COLOUR
+    upright = np.flipud(levels).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    picture = PillowImage.fromarray(np.ascontiguousarray(upright))
+    # A palette: one byte for each pixel compresses three times as fast as three equal ones.
+    picture.putpalette(table.tobytes())
     buffer = io.BytesIO()
-    PillowImage.fromarray(np.ascontiguousarray(enlarged)).save(buffer, format="PNG")
+    picture.save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -76,6 +76,19 @@ def test_missing_pixels_have_a_colour_of_their_own(colormap, value) -> None:
     assert distance.min() > 25
 
 
+@pytest.mark.parametrize("colormap", MAPS)
+def test_every_level_has_its_colour_also_beside_missing_pixels(colormap) -> None:
+    ramp = np.arange(256, dtype=np.float32)[None]
+    table, limits = colormap_table(colormap), Limits(0.0, 255.0)
+    whole = decode(render_png(ramp, limits=limits, stretch="linear", colormap=colormap))
+    assert np.array_equal(whole[0], table)
+    ramp[0, 200] = np.nan
+    holed = decode(render_png(ramp, limits=limits, stretch="linear", colormap=colormap))
+    table[200] = MISSING_COLOUR
+    table[1] = table[0]
+    assert np.array_equal(holed[0], table)
+
+
 def test_grey_and_cividis_grow_steadily_brighter() -> None:
     luma = np.array([0.2126, 0.7152, 0.0722])
     for name in ("gray", "cividis"):
