@@ -66,10 +66,21 @@ def mask_saturation(image: Image, *, grow: int = 2) -> MaskArray:
     if not saturated.any():
         return mask
     mask[saturated] |= np.uint16(MaskPlane.SATURATED)
-    spilled = ndimage.binary_dilation(saturated, structure=np.ones((3, 3)), iterations=grow)
+    spilled = _grow_square(saturated, grow)
     spilled |= _grow_trails(image.data, saturated)
     mask[spilled & ~saturated] |= np.uint16(MaskPlane.BLEED)
     return mask
+
+
+def _grow_square(flags: BoolArray, reach: int) -> BoolArray:
+    """Flags grown by ``reach`` pixels in every direction; quick where few are set."""
+    rows, columns = np.nonzero(flags)
+    ny, nx = flags.shape
+    grown = flags.copy()
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            grown[np.clip(rows + dy, 0, ny - 1), np.clip(columns + dx, 0, nx - 1)] = True
+    return grown
 
 
 def _grow_trails(data: FloatArray, saturated: BoolArray) -> BoolArray:

@@ -281,7 +281,8 @@ def _separation_arcsec(reference: Image, science: Image, *, x: float, y: float) 
     a = _unit_vector(science.wcs, (nx - 1) / 2.0, (ny - 1) / 2.0)
     b = _unit_vector(reference.wcs, x, y)
     # the chord keeps its precision where the arc cosine of a small angle loses it
-    return float(np.degrees(2.0 * np.arcsin(min(1.0, np.linalg.norm(a - b) / 2.0))) * 3600.0)
+    half_chord = min(1.0, float(np.linalg.norm(a - b)) / 2.0)
+    return float(np.degrees(2.0 * np.arcsin(half_chord)) * 3600.0)
 
 
 def _unit_vector(wcs: WCS | None, x: float, y: float) -> Float64:
