@@ -120,17 +120,17 @@ def judge(folder: Path) -> int:
 
 def judge_frame(run: Any, truth: Any, tally: Tally) -> None:
     """Match one frame's kept candidates with what was put there."""
-    from detection.models import Detection
     from scipy.ndimage import distance_transform_edt
 
     from astrid_site.imaging.masks import MaskPlane, is_bad
+    from detection.models import Detection
     from preprocessing.services import load_image
 
     difference = load_image(run.file)
     science, template = load_image(run.science_image.file), load_image(run.template_file)
-    blooded = is_bad(science.mask | template.mask, MaskPlane.SATURATED | MaskPlane.BLEED)
+    saturated = is_bad(science.mask | template.mask, MaskPlane.SATURATED | MaskPlane.BLEED)
     from_saturated = (
-        distance_transform_edt(~blooded) if blooded.any() else np.full(science.shape, 1e9)
+        distance_transform_edt(~saturated) if saturated.any() else np.full(science.shape, 1e9)
     )
     tally.mpix += float((~is_bad(difference.mask)).sum()) / 1e6
     rows = list(Detection.objects.filter(observation=run.observation, is_kept=True))
@@ -166,12 +166,13 @@ def count_supernova(entry: Any, is_found: bool, difference: Any, tally: Tally) -
         if not is_found:
             print(
                 f"  missed: {entry['file']} {entry['object_id']} S/N {snr:.1f} "
-                f"(in the frame alone {entry['snr_ideal']:.1f}) at {entry['x']:.1f}, {entry['y']:.1f}"
+                f"(in the frame alone {entry['snr_ideal']:.1f}) "
+                f"at {entry['x']:.1f}, {entry['y']:.1f}"
             )
 
 
 def true_snr(entry: Any, difference: Any) -> float | None:
-    """True flux over the error a perfect PSF fit has on this difference, reference noise included."""
+    """True flux over the error of a perfect PSF fit on this difference, reference noise included."""
     from astrid_site.imaging.photometry import cut_psf_stamps
 
     x, y = np.array([float(entry["x"])]), np.array([float(entry["y"])])
@@ -187,10 +188,9 @@ def true_snr(entry: Any, difference: Any) -> float | None:
 
 def forced_fluxes(truth: Any) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:
     """Pulls of every forced flux of every supernova, and each object's mean flux ratio."""
+    from catalog.algorithms.healpix import separation_arcsec
     from catalog.models import AstroObject
     from catalog.selectors import light_curve
-
-    from catalog.algorithms.healpix import separation_arcsec
 
     pulls, ratios = [], {}
     supernovae = truth[truth["kind"] == "supernova"]
@@ -226,7 +226,8 @@ def report(tally: Tally, pulls: np.ndarray, ratios: dict[str, tuple[float, float
     completeness = tally.found / max(tally.expected, 1)
     false = tally.false / max(tally.mpix, 1e-9)
     print(
-        f"completeness, S/N >= 7 in the difference: {tally.found}/{tally.expected} = {completeness:.3f}"
+        f"completeness, S/N >= 7 in the difference: {tally.found}/{tally.expected}"
+        f" = {completeness:.3f}"
     )
     print(f"completeness, S/N >= 7 in the frame alone: {tally.ideal_found}/{tally.ideal_expected}")
     print(

@@ -198,7 +198,7 @@ def calibrated(row: Observation, **fields: Any) -> ScienceImage:
     """A frame that has been through preprocessing, its pixels not needed."""
     from tests.observations.factories import make_stored_file
 
-    Observation.objects.filter(pk=row.pk).update(stage="reference")
+    Observation.objects.filter(pk=row.pk).update(stage="reference", status="skipped")
     return ScienceImage.objects.create(
         observation=row,
         pipeline_version="1",
