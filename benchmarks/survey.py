@@ -172,7 +172,7 @@ def count_supernova(entry: Any, is_found: bool, difference: Any, tally: Tally) -
 
 
 def true_snr(entry: Any, difference: Any) -> float | None:
-    """True flux over the error of a perfect PSF fit on this difference, reference noise included."""
+    """True flux over the error of a perfect PSF fit here, reference noise included."""
     from astrid_site.imaging.photometry import cut_psf_stamps
 
     x, y = np.array([float(entry["x"])]), np.array([float(entry["y"])])
