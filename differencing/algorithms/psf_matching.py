@@ -23,6 +23,10 @@ _STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _STARS_FOR_ORDER = {0: 0, 1: 6, 2: 24, 3: 60}
 _MAX_ITERATIONS = 4
 _CLIP_SIGMA = 4.0
+#: Excess chi2 of a star, in units of what the model's error is expected to leave of it.
+_MAX_EXCESS = 5.0
+#: Information, in units of the median star's, of a star that counts half in the choice of model.
+_WEIGHTY = 5.0
 
 
 @dataclass(frozen=True)
@@ -132,12 +136,14 @@ def fit_kernel(
     )
     penalty = _penalty(kernel_half_width, device=str(planes.fixed.device))
     prior = torch.from_numpy(expected.reshape(len(expected), -1)).double().to(penalty.device)
-    simple = _Solver(penalty=penalty, prior=prior, n_terms=1, strength=_STRENGTHS[2])
-    keep = _reject(equations, simple, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)
-    order, strength = _choose_model(
-        equations.select(keep), simple, fixed_order=spatial_order, max_order=max_spatial_order
+    orders = _orders(len(positions), fixed=spatial_order, highest=max_spatial_order)
+    # the richest model rejects: bright stars that a simpler one cannot fit are what calls for it
+    rich = _Solver(
+        penalty=penalty, prior=prior, n_terms=_n_terms(orders[-1]), strength=_STRENGTHS[2]
     )
-    solver = replace(simple, n_terms=_n_terms(order), strength=strength)
+    keep = _reject(equations, rich, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)
+    order, strength = _choose_model(equations.select(keep), rich, orders=orders)
+    solver = replace(rich, n_terms=_n_terms(order), strength=strength)
     keep = _reject(equations, solver, min_stars=min_stars, sigma=_CLIP_SIGMA)
     solution = solver.solve(equations.select(keep))
     chi2 = solver.chi2(equations, solution)
@@ -271,6 +277,13 @@ class _Solver:
         return reduced
 
 
+def _orders(n_stars: int, *, fixed: int | None, highest: int) -> list[int]:
+    """Spatial orders among which cross-validation chooses."""
+    if fixed is not None:
+        return [fixed]
+    return [o for o in range(highest + 1) if n_stars >= _STARS_FOR_ORDER[min(o, 3)]]
+
+
 def _reject(equations: Equations, solver: _Solver, *, min_stars: int, sigma: float) -> Tensor:
     """Stars kept after iterative rejection of those with an outlying chi2."""
     keep = torch.ones(len(equations.b), dtype=torch.bool, device=equations.b.device)
@@ -279,38 +292,54 @@ def _reject(equations: Equations, solver: _Solver, *, min_stars: int, sigma: flo
         middle = chi2[keep].median()
         spread = 1.4826 * (chi2[keep] - middle).abs().median()
         # the brightest stars show the model's own error: less than twice the median is no outlier
-        fresh = chi2 < middle + torch.maximum(sigma * spread, middle)
+        allowed = torch.maximum(sigma * spread, middle)
+        allowed = torch.maximum(allowed, _model_excess(equations, chi2, keep))
+        fresh = chi2 < middle + allowed
         if int(fresh.sum()) < min_stars or bool((fresh == keep).all()):
             break
         keep = fresh
     return keep
 
 
-def _choose_model(
-    equations: Equations, simple: _Solver, *, fixed_order: int | None, max_order: int
-) -> tuple[int, float]:
+def _model_excess(equations: Equations, chi2: Tensor, keep: Tensor) -> Tensor:
+    """Excess of chi2 that each star may owe to the model, by the typical star's share.
+
+    An imperfect model leaves a share e of every star's light: chi2 grows by e^2 times the star's
+    own information. A star whose e is several times the typical one of bright stars varies,
+    moves or is blended.
+    """
+    information = equations.c.double() / equations.n_pixels.clamp(min=1)
+    bright = keep & (information >= information[keep].median())
+    share = ((chi2 - 1.0).clamp(min=0.0) / information.clamp(min=1e-30))[bright].median()
+    return _MAX_EXCESS * share * information
+
+
+def _choose_model(equations: Equations, rich: _Solver, *, orders: list[int]) -> tuple[int, float]:
     """Spatial order and strength that best predict stars left out of the fit."""
     n_stars = len(equations.b)
-    orders = [o for o in range(max_order + 1) if n_stars >= _STARS_FOR_ORDER[min(o, 3)]]
-    if fixed_order is not None:
-        orders = [fixed_order]
     folds = torch.arange(n_stars, device=equations.b.device) % (2 if n_stars >= 60 else 3)
 
     def loss(order: int, strength: float) -> float:
-        solver = replace(simple, n_terms=_n_terms(order), strength=strength)
+        solver = replace(rich, n_terms=_n_terms(order), strength=strength)
         return _held_out_chi2(equations, solver, folds)
 
     # one after the other: all combinations would triple the cost of the fit and change little
-    order = min(orders, key=lambda candidate: loss(candidate, _STRENGTHS[3]))
+    order = min(orders, key=lambda candidate: loss(candidate, _STRENGTHS[2]))
     return order, min(_STRENGTHS, key=lambda candidate: loss(order, candidate))
 
 
 def _held_out_chi2(equations: Equations, solver: _Solver, folds: Tensor) -> float:
-    """Mean reduced chi2 of stars predicted from the other folds, outliers clipped."""
-    parts = []
+    """Weighted mean logarithm of the reduced chi2 of stars predicted from the other folds.
+
+    The logarithm lets no star that varies decide; the weights leave the question to stars bright
+    enough to tell one model from another.
+    """
+    information = equations.c.double() / equations.n_pixels.clamp(min=1)
+    weight = information / (information + _WEIGHTY * information.median())
+    total = 0.0
     for fold in range(int(folds.max()) + 1):
         test = folds == fold
         solution = solver.solve(equations.select(~test))
-        parts.append(solver.chi2(equations.select(test), solution))
-    chi2 = torch.cat(parts)
-    return float(chi2.clamp(max=5.0 * float(chi2.median())).mean())
+        chi2 = solver.chi2(equations.select(test), solution)
+        total += float((weight[test] * chi2.clamp(min=1e-3).log()).sum())
+    return total / float(weight.sum())
