@@ -188,7 +188,7 @@ def true_snr(entry: Any, difference: Any) -> float | None:
 
 def forced_fluxes(truth: Any) -> tuple[np.ndarray, dict[str, tuple[float, float]]]:
     """Pulls of every forced flux of every supernova, and each object's mean flux ratio."""
-    from catalog.algorithms.healpix import separation_arcsec
+    from astrid_site.imaging.healpix import separation_arcsec
     from catalog.models import AstroObject
     from catalog.selectors import light_curve
 

@@ -11,7 +11,7 @@ import numpy as np
 from django.db.models import Model, Prefetch, Q, QuerySet
 
 from astrid_site.core.status import RunStatus
-from catalog.algorithms.healpix import MAX_RADIUS_ARCSEC, cone_ranges, separation_arcsec
+from astrid_site.imaging.healpix import MAX_RADIUS_ARCSEC, cone_ranges, separation_arcsec
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from differencing.models import DifferenceRun
 from observations.models import Observation

@@ -13,8 +13,8 @@ from astrid_site.core.events import publish
 from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from astrid_site.imaging.healpix import nested_index, wrap_ra
 from astrid_site.imaging.masks import is_bad
-from astrid_site.imaging.sky_cells import nested_index, wrap_ra
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from differencing.selectors import difference_run_of

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from catalog.algorithms.healpix import separation_arcsec
+from astrid_site.imaging.healpix import separation_arcsec
 
 Values = NDArray[np.float64]
 IndexArray = NDArray[np.int64]

@@ -13,10 +13,9 @@ from astrid_site.core.events import publish
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import RunStatus
 from astrid_site.imaging.errors import NoWorkError
-from astrid_site.imaging.sky_cells import wrap_ra
+from astrid_site.imaging.healpix import nested_index, separation_arcsec, wrap_ra
 from catalog import selectors
 from catalog.algorithms.association import SkyPositions, group, match
-from catalog.algorithms.healpix import nested_index, separation_arcsec
 from catalog.algorithms.light_curves import mean_position
 from catalog.algorithms.naming import object_name
 from catalog.models import AssociationRun, AstroObject, ObjectDetection

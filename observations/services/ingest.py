@@ -187,7 +187,7 @@ def _check_companions(companions: Mapping[str, Path], *, shape: tuple[int, int])
 
 def _place(record: HeaderRecord, defects: list[str]) -> dict[str, Any]:
     """Where the frame claims to lie."""
-    from astrid_site.imaging.sky_cells import nested_index, wrap_ra
+    from astrid_site.imaging.healpix import nested_index, wrap_ra
     from astrid_site.imaging.wcs_header import build_wcs
     from observations.algorithms.footprint import measure_footprint
 

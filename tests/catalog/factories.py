@@ -7,7 +7,7 @@ from typing import Any
 
 from astrid_site.core.models import FileKind
 from astrid_site.core.status import RunStatus
-from astrid_site.imaging.sky_cells import nested_index
+from astrid_site.imaging.healpix import nested_index
 from catalog.algorithms.naming import object_name
 from catalog.models import AstroObject, ObjectDetection
 from detection.models import Detection, DetectionRun

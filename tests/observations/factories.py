@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from astrid_site.accounts.models import User
 from astrid_site.core.models import FileKind, StoredFile
-from astrid_site.imaging.sky_cells import nested_index
+from astrid_site.imaging.healpix import nested_index
 from observations.models import Observation, Survey
 
 _number = count(1)

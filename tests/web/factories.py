@@ -22,8 +22,8 @@ from astrid_site.core.status import JobState, RunStatus
 from astrid_site.core.storage import put_bytes, put_file
 from astrid_site.imaging.cutouts import cut_out
 from astrid_site.imaging.fits_products import write_image
+from astrid_site.imaging.healpix import nested_index
 from astrid_site.imaging.image import Image
-from catalog.algorithms.healpix import nested_index
 from catalog.algorithms.naming import object_name
 from catalog.models import (
     AssociationRun,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrid_site.imaging.healpix import separation_arcsec
 from catalog.algorithms.association import SkyPositions, group, match
-from catalog.algorithms.healpix import separation_arcsec
 
 CENTRES = st.sampled_from(
     [(0.0, 0.0), (359.9999, -45.0), (123.0, 90.0), (77.0, -89.9995), (10, 20)]

@@ -182,3 +182,9 @@ def _checked(ra: ArrayLike, dec: ArrayLike) -> tuple[Values, Values]:
         msg = f"dec: must be within [-90, 90], got {dec_deg[np.abs(dec_deg) > 90.0][0]}"
         raise ValueError(msg)
     return ra_deg, dec_deg
+
+
+def wrap_ra(ra: float) -> float:
+    """Right ascension in [0, 360); a tiny negative angle is 0, not 360."""
+    # -1e-17 % 360 is 360.0 in floating point: the second remainder brings it to 0
+    return ra % 360.0 % 360.0

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.algorithms.healpix import (
+from astrid_site.imaging.healpix import (
     ORDER,
     cone_ranges,
     nested_index,
