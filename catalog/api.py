@@ -137,6 +137,9 @@ class ConeSearch(APIView):
         """The objects, each with its separation."""
         cone = read_query(ConeInput, request)
         found = selectors.cone_search(
-            cone["ra"] % 360.0, cone["dec"], radius_arcsec=cone["radius_arcsec"]
+            cone["ra"] % 360.0,
+            cone["dec"],
+            radius_arcsec=cone["radius_arcsec"],
+            limit=cone["limit"],
         )
-        return Response(ConeRowOutput(found[: cone["limit"]], many=True).data)
+        return Response(ConeRowOutput(found, many=True).data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -18,9 +18,6 @@ from observations.models import Observation
 
 Row = TypeVar("Row", bound=Model)
 
-#: A cone that holds more than this is a region, not a position; the list is cut off here.
-MAX_CONE_ROWS = 10_000
-
 
 @dataclass(frozen=True)
 class ObjectPage:
@@ -32,7 +29,13 @@ class ObjectPage:
 
 
 def in_cone(
-    rows: QuerySet[Row], ra: float, dec: float, *, radius_arcsec: float, prefix: str = ""
+    rows: QuerySet[Row],
+    ra: float,
+    dec: float,
+    *,
+    radius_arcsec: float,
+    prefix: str = "",
+    limit: int | None = None,
 ) -> list[tuple[Row, float]]:
     """Rows of any table with a HEALPix index within a cone, nearest first, with separations.
 
@@ -42,22 +45,24 @@ def in_cone(
     condition = Q()
     for low, high in cone_ranges(ra, dec, radius):
         condition |= Q(**{f"{prefix}healpix14__gte": low, f"{prefix}healpix14__lt": high})
-    found = list(rows.filter(condition).order_by("pk")[:MAX_CONE_ROWS])
-    if not found:
+    # keys and places first: the nearest rows are known before any whole row is read
+    wanted = rows.filter(condition).order_by("pk")
+    keys, places = [], []
+    for key, *place in wanted.values_list("pk", f"{prefix}ra", f"{prefix}dec").iterator():
+        keys.append(key)
+        places.append(place)
+    if not keys:
         return []
-    places = np.array([_place(row, prefix) for row in found], dtype=np.float64)
-    apart = separation_arcsec(ra, dec, places[:, 0], places[:, 1])
-    order = np.argsort(apart, kind="stable")
-    return [(found[i], float(apart[i])) for i in order if apart[i] <= radius]
+    around = np.array(places, dtype=np.float64)
+    apart = separation_arcsec(ra, dec, around[:, 0], around[:, 1])
+    nearest = [i for i in np.argsort(apart, kind="stable")[:limit] if apart[i] <= radius]
+    found = rows.in_bulk([keys[i] for i in nearest])
+    return [(found[keys[i]], float(apart[i])) for i in nearest]
 
 
-def _place(row: Any, prefix: str) -> tuple[float, float]:
-    for name in prefix.split("__"):
-        row = getattr(row, name) if name else row
-    return float(row.ra), float(row.dec)
-
-
-def cone_search(ra: float, dec: float, radius_arcsec: float) -> list[AstroObject]:
+def cone_search(
+    ra: float, dec: float, radius_arcsec: float, *, limit: int | None = None
+) -> list[AstroObject]:
     """Objects within a cone, nearest first; each carries ``separation_arcsec``.
 
     Exact at the poles and across RA 0: cells narrow the search, great circles decide.
@@ -67,7 +72,7 @@ def cone_search(ra: float, dec: float, radius_arcsec: float) -> list[AstroObject
     ValueError
         If the position is not on the sky or the radius is not positive.
     """
-    found = in_cone(AstroObject.objects.all(), ra, dec, radius_arcsec=radius_arcsec)
+    found = in_cone(AstroObject.objects.all(), ra, dec, radius_arcsec=radius_arcsec, limit=limit)
     for row, apart in found:
         row.separation_arcsec = apart  # type: ignore[attr-defined]
     return [row for row, _ in found]
