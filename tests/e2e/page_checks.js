@@ -6,15 +6,25 @@
   const sketch = (element) => element.outerHTML.replace(/\s+/g, " ").slice(0, 120);
   const text = (element) => (element?.textContent ?? "").trim();
 
+  // for screen readers only: visually hidden, or the headings of a table drawn as cards
+  const isClipped = (element) =>
+    element !== null
+    && (getComputedStyle(element).clipPath !== "none" || isClipped(element.parentElement));
+
   const beyond = document.documentElement.scrollWidth - innerWidth;
   if (beyond > 0) faults.push(`the page is ${beyond} pixels too wide`);
 
   for (const box of all("h1, h2, h3, p, li, dt, dd, th, td, label, a, button, figcaption, summary")) {
     const spill = box.scrollWidth - box.clientWidth;
     const isBox = box.clientWidth > 0 && getComputedStyle(box).overflowX === "visible";
-    if (isShown(box) && isBox && spill > 1 && !box.closest(".visually-hidden")) {
+    if (isShown(box) && isBox && spill > 1 && !isClipped(box)) {
       faults.push(`text runs ${spill} pixels out of ${sketch(box)}`);
     }
+  }
+
+  for (const table of all("table.cards")) {
+    const spill = table.parentElement.scrollWidth - table.parentElement.clientWidth;
+    if (spill > 1) faults.push(`${spill} pixels of the table ${text(table.caption)} are cut off`);
   }
 
   if (!document.documentElement.lang) faults.push("no language");
@@ -92,7 +102,8 @@
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || !isShown(element)) continue;
-    if (element.closest(":disabled, .visually-hidden, .overlay-text, script, style")) continue;
+    if (element.closest(":disabled, .overlay-text, script, style")) continue;
+    if (isClipped(element)) continue;
     const style = getComputedStyle(element);
     const behind = ground(element);
     if (!behind) continue;

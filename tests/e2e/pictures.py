@@ -8,10 +8,13 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
+_LOAD = """() => {
+  for (const image of document.images) image.loading = "eager";
+  const drawn = [...document.images, ...document.querySelectorAll("svg image[href]")];
+  return Promise.all(drawn.map((image) => image.decode()));
+}"""
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 MAX_BYTES = 300_000
-#: The cutouts of a page just opened are drawn by then.
-SETTLE_MS = 1000
 
 
 def update_picture(page: Page, name: str) -> None:
@@ -20,7 +23,7 @@ def update_picture(page: Page, name: str) -> None:
         return
     IMAGES.mkdir(parents=True, exist_ok=True)
     path = IMAGES / name
-    page.wait_for_timeout(SETTLE_MS)
+    load_pictures(page)
     page.screenshot(path=path)
     if path.stat().st_size > MAX_BYTES:
         with Image.open(path) as picture:
@@ -28,6 +31,11 @@ def update_picture(page: Page, name: str) -> None:
             small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         small.save(path, optimize=True)
     assert path.stat().st_size < MAX_BYTES, f"{name} is too heavy for a README"
+
+
+def load_pictures(page: Page) -> None:
+    """Wait until every picture of the page is there, also below the fold; fails if one is not."""
+    page.evaluate(_LOAD)
 
 
 def keep_picture(page: Page, path: Path) -> None:

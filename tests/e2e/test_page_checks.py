@@ -18,6 +18,8 @@ SOUND = (
 FAULTS = {
     '<div style="width: 3000px">wide</div>': "too wide",
     '<p style="width: 2em">incomprehensibilities</p>': "text runs",
+    '<div style="width: 9em; overflow: auto"><table class="cards" style="width: 20em"><tr><td>a'
+    "</table></div>": "cut off",
     "<h1>Second</h1>": "2 times h1",
     "<h4>Jump</h4>": "h1 is followed by",
     '<input name="a">': "no label",
@@ -36,7 +38,7 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Watched]:
+def watched() -> Iterator[Watched]:
     path = find_chromium()
     with (
         sync_playwright() as playwright,
@@ -45,20 +47,20 @@ def page() -> Iterator[Watched]:
         yield Watched(browser.new_page(), "about:blank")
 
 
-def test_a_sound_page_has_no_faults(page: Watched) -> None:
-    page.page.set_content(SOUND.format('<label>Name <input name="a"></label>'))
-    assert page.check() == []
+def test_a_sound_page_has_no_faults(watched: Watched) -> None:
+    watched.page.set_content(SOUND.format('<label>Name <input name="a"></label>'))
+    assert watched.check() == []
 
 
 @pytest.mark.parametrize(("html", "word"), FAULTS.items())
-def test_each_fault_of_a_page_is_found(page: Watched, html: str, word: str) -> None:
-    page.page.set_content(SOUND.format(html))
-    assert any(word in fault for fault in page.check()), page.check()
+def test_each_fault_of_a_page_is_found(watched: Watched, html: str, word: str) -> None:
+    watched.page.set_content(SOUND.format(html))
+    assert any(word in fault for fault in watched.check()), watched.check()
 
 
-def test_a_page_without_language_title_and_landmarks_is_found(page: Watched) -> None:
-    page.page.set_content("<p>bare</p>")
-    assert {"no language", "no title", "0 times h1", "0 times main"} <= set(page.check())
+def test_a_page_without_language_title_and_landmarks_is_found(watched: Watched) -> None:
+    watched.page.set_content("<p>bare</p>")
+    assert {"no language", "no title", "0 times h1", "0 times main"} <= set(watched.check())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import Watched
-from tests.e2e.pictures import keep_picture, update_picture
+from tests.e2e.pictures import keep_picture, load_pictures, update_picture
 from tests.e2e.product import Product
 from tests.e2e.rest import Rest
 from tests.servers import wait_until
@@ -265,6 +265,7 @@ def look_at_every_page(night: Watched, object_address: str, folder: Path) -> Non
     faults: dict[str, list[str]] = {}
     for name, address in pages.items():
         night.open(address)
+        load_pictures(page)
         for screen, size in {"desk": DESK, "phone": PHONE}.items():
             for scheme in ("light", "dark"):
                 page.set_viewport_size(size)  # type: ignore[arg-type]
