@@ -179,6 +179,8 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION
+# sizes are looked up at each request, so that files may change under a running `make run`
+WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- the door-bell (the job row is the work): see core/jobs.py
 BROKER_URL = read_text("ASTRID_BROKER_URL", "filesystem://")

@@ -47,18 +47,22 @@ def frame_png(
 
 @lru_cache(maxsize=KEPT)
 def _frame_png(sha256: str, panel: str, stretch: str, region: Region | None) -> bytes:
-    pixels = _pixels(StoredFile.objects.get(sha256=sha256))
+    pixels = _pixels(StoredFile.objects.get(sha256=sha256), panel=panel)
     return _draw(pixels, panel=panel, stretch=stretch, region=region)
 
 
-def _pixels(stored: StoredFile) -> FloatArray:
-    """Data of one of our own products, NaN where there is none."""
+def _pixels(stored: StoredFile, *, panel: str) -> FloatArray:
+    """Data of one of our own products, NaN where there is none.
+
+    A saturated core shows in a frame, but its difference means nothing and is left out.
+    """
     from astrid_site.imaging.fits_products import read_product
-    from astrid_site.imaging.masks import MaskPlane, is_bad
+    from astrid_site.imaging.masks import UNUSABLE, MaskPlane, is_bad
 
     with local_copy(stored) as path:
         image, _ = read_product(path)
-    return np.where(is_bad(image.mask, MaskPlane.NO_DATA), np.float32(np.nan), image.data)
+    planes = UNUSABLE if panel in {"difference", "score"} else MaskPlane.NO_DATA
+    return np.where(is_bad(image.mask, planes), np.float32(np.nan), image.data)
 
 
 def _draw(pixels: FloatArray, *, panel: str, stretch: str, region: Region | None) -> bytes:

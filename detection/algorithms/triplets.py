@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.cutouts import cut_out
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.masks import UNUSABLE, MaskPlane, is_bad
 from detection.algorithms.candidates import DifferenceProducts
 
 FloatArray = NDArray[np.float32]
@@ -42,8 +42,8 @@ def cut_triplets(
     Returns
     -------
     NDArray[float32], shape (n, 4, size, size)
-        In the order of ``PLANES``; data units, the score in sigma. NaN off the frame and where a
-        plane has no data.
+        In the order of ``PLANES``; data units, the score in sigma. NaN off the frame, where an
+        image has no data, and where the difference is masked.
 
     Raises
     ------
@@ -54,8 +54,9 @@ def cut_triplets(
     if len({plane.shape for plane in planes}) != 1:
         msg = f"science, template, subtraction: shapes differ: {[p.shape for p in planes]}"
         raise ValueError(msg)
-    masks = (science.mask, template.mask, subtraction.mask, subtraction.mask)
-    absent = [is_bad(mask, MaskPlane.NO_DATA) for mask in masks]
+    absent = [is_bad(image.mask, MaskPlane.NO_DATA) for image in (science, template)]
+    # a saturated core can be looked at in a frame; its difference means nothing
+    absent += [is_bad(subtraction.mask, UNUSABLE)] * 2
     triplets = np.empty((len(x), len(planes), size, size), dtype=np.float32)
     for i, (cx, cy) in enumerate(zip(x, y, strict=True)):
         for j, (plane, bad) in enumerate(zip(planes, absent, strict=True)):
