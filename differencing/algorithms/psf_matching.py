@@ -25,6 +25,8 @@ _MAX_ITERATIONS = 4
 _CLIP_SIGMA = 4.0
 #: Excess chi2 of a star, in units of what the model's error is expected to leave of it.
 _MAX_EXCESS = 5.0
+#: Fewer stars than this cannot tell the model's error from one bright star that moves.
+_MANY_STARS = 24
 #: Information, in units of the median star's, of a star that counts half in the choice of model.
 _WEIGHTY = 5.0
 
@@ -137,10 +139,10 @@ def fit_kernel(
     penalty = _penalty(kernel_half_width, device=str(planes.fixed.device))
     prior = torch.from_numpy(expected.reshape(len(expected), -1)).double().to(penalty.device)
     orders = _orders(len(positions), fixed=spatial_order, highest=max_spatial_order)
-    # the richest model rejects: bright stars that a simpler one cannot fit are what calls for it
-    rich = _Solver(
-        penalty=penalty, prior=prior, n_terms=_n_terms(orders[-1]), strength=_STRENGTHS[2]
-    )
+    # the richest model rejects: bright stars that a simpler one cannot fit are what calls for it;
+    # among few stars it would bend to the one that moved
+    first = orders[-1] if len(positions) >= _MANY_STARS else orders[0]
+    rich = _Solver(penalty=penalty, prior=prior, n_terms=_n_terms(first), strength=_STRENGTHS[2])
     keep = _reject(equations, rich, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)
     order, strength = _choose_model(equations.select(keep), rich, orders=orders)
     solver = replace(rich, n_terms=_n_terms(order), strength=strength)
@@ -293,7 +295,8 @@ def _reject(equations: Equations, solver: _Solver, *, min_stars: int, sigma: flo
         spread = 1.4826 * (chi2[keep] - middle).abs().median()
         # the brightest stars show the model's own error: less than twice the median is no outlier
         allowed = torch.maximum(sigma * spread, middle)
-        allowed = torch.maximum(allowed, _model_excess(equations, chi2, keep))
+        if len(chi2) >= _MANY_STARS:
+            allowed = torch.maximum(allowed, _model_excess(equations, chi2, keep))
         fresh = chi2 < middle + allowed
         if int(fresh.sum()) < min_stars or bool((fresh == keep).all()):
             break

@@ -18,6 +18,7 @@ from differencing.algorithms.direction import Choice, choose_direction
 from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.fourier import to_tensor
 from differencing.algorithms.frame_background import subtract_background
+from differencing.algorithms.halo_error import add_halo_error, measure_halo_error
 from differencing.algorithms.kernel_equations import StampPlanes
 from differencing.algorithms.kernel_filters import KernelMatching, central_psf
 from differencing.algorithms.pair import Pair, prepare_pair
@@ -238,6 +239,8 @@ def _difference(
     noise = measure_noise(filtered, blank)
     residuals = quality.measure_residuals(filtered, stars)
     error = quality.estimate_model_error(residuals)
+    halo = measure_halo_error(filtered, stars)
+    filtered = add_halo_error(filtered, stars, halo)
     score = make_score(filtered, error=error, noise=noise)
     metrics: dict[str, Metric] = {
         **matched.metrics,
@@ -245,6 +248,7 @@ def _difference(
         **quality.noise_metrics(noise),
         "pull_width": robust_width(score[blank]) if noise.n_blank else None,
         "background_level": level,
+        "halo_error": float(halo.share.max()),
         "coverage": 1.0 - float(filtered.bad.mean()),
         "difference_fwhm_pix": filtered.psf.fwhm_pix,
     }
