@@ -122,11 +122,15 @@ def test_a_broken_control_file_is_removed(settings: Any, tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "control").iterdir()] == ["gpu.exchange"]
 
 
+#: The sender gives up after a second; on a machine with much else to do that takes longer.
+PATIENCE_S = tasking.RING_PATIENCE_S + 5.0
+
+
 def test_a_broker_that_is_down_is_noticed_at_once_and_left_alone_for_a_while(wire: Any) -> None:
     wire(f"redis://127.0.0.1:{servers.free_port()}/0")
     began = time.monotonic()
     assert not tasking.ring([uuid.uuid4()])
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PATIENCE_S
     began = time.monotonic()
     assert not tasking.ring([uuid.uuid4()])
     assert time.monotonic() - began < 0.05
@@ -142,7 +146,7 @@ def test_a_frozen_broker_holds_nobody_up(wire: Any) -> None:
         try:
             began = time.monotonic()
             assert not tasking.ring([uuid.uuid4()])
-            assert time.monotonic() - began < 2.0
+            assert time.monotonic() - began < PATIENCE_S
         finally:
             redis.process.send_signal(signal.SIGCONT)
 

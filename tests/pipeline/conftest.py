@@ -34,7 +34,7 @@ def module_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def nobody_listens() -> Iterator[None]:
     """No message leaves the test: the tests run the jobs themselves."""
     patch = pytest.MonkeyPatch()

@@ -122,11 +122,12 @@ class Installation:
         return len(dead)
 
     def stop(self) -> None:
-        """End everything."""
+        """End everything; may be repeated."""
         for process in self._processes.values():
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(timeout=10)
+        self._processes.clear()
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Ask the database as a stranger would, past the program under test."""
@@ -154,6 +155,19 @@ class Installation:
                 raise AssertionError(msg + self.last_words())
             self.revive()
             time.sleep(0.2)
+
+    def wait_for_end(self, n_jobs: int, *, within_s: float) -> None:
+        """Wait until that many jobs have all ended, however; revives what dies meanwhile."""
+        deadline = time.monotonic() + within_s
+        while True:
+            now = self.states()
+            if sum(now.values()) >= n_jobs and not now.keys() & {"queued", "running"}:
+                return
+            if time.monotonic() > deadline:
+                msg = f"jobs are {now} after {within_s} s, {n_jobs} ended are wanted"
+                raise AssertionError(msg + self.last_words())
+            self.revive()
+            time.sleep(0.3)
 
     def last_words(self) -> str:
         """The ends of the logs, for a failing test."""

@@ -10,7 +10,7 @@ import pytest
 from tests import servers
 from tests.reliability.conftest import Installer
 from tests.reliability.installation import Installation
-from tests.reliability.storm_jobs import STAGES
+from tests.reliability.storm_jobs import STAGES, STEP_S, STEPS
 
 SUBJECTS = 20
 JOBS = SUBJECTS * len(STAGES)
@@ -44,6 +44,9 @@ def storm(installation: Installation, *, scopes: list[str], seed: int) -> list[s
     for number in range(KILLS):
         wait_for_work(installation, old=old)
         time.sleep(generator.uniform(0.05, 0.6))
+        # on a slow machine the job may have ended meanwhile: hit the next one inside its steps
+        wait_for_work(installation, old=tokens(installation))
+        time.sleep(generator.uniform(0.0, 0.5 * STEPS * STEP_S))
         scope = scopes[number % len(scopes)]
         if scope == "child" and not installation.kill_child("worker"):
             scope = "group"
