@@ -11,6 +11,12 @@ import pytest
 from tests.reliability.installation import Installation
 
 Installer = Callable[..., Installation]
+LONGEST = "test_frame_storm.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: at the end it would keep one process busy while the others wait."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.fixture
