@@ -91,8 +91,8 @@ def subtract(
     Notes
     -----
     With ``method="auto"`` the kernel is used, whose model of the PSF difference is free; ZOGY
-    where too few stars constrain a kernel, or where the kernel's difference fails its quality
-    judgement and ZOGY's does better.
+    where too few stars constrain a kernel, or where the kernel leaves too much of the bright
+    stars and ZOGY less.
     """
     config = config or SubtractionConfig()
     pair = prepare_pair(template, science, halo_growth=config.halo_growth)
@@ -104,18 +104,18 @@ def subtract(
 
 
 def _subtract_automatically(pair: Pair, stars: Stars, config: SubtractionConfig) -> Subtraction:
-    """The kernel, or ZOGY where the kernel cannot be fitted or its difference fails."""
+    """The kernel, or ZOGY where the kernel cannot be fitted or its difference is poor."""
     try:
         matched = _match_kernel(pair, stars, config)
     except AlgorithmError as error:
         reason = f"no kernel: {error.message}"
         return _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
     first = _difference(pair, matched, stars, config)
-    if first.quality != "fail":
+    if not quality.is_mismatched(first):
         return first
-    reason = "the kernel's difference failed: " + "; ".join(first.quality_reasons)
+    reason = "the kernel's difference is poor: " + "; ".join(first.quality_reasons)
     second = _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
-    return second if second.quality != "fail" else first
+    return second if quality.is_better(second, first) else first
 
 
 def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Matched:

@@ -57,7 +57,9 @@ def test_the_decam_transient_is_found_in_each_frame(test_data: Path, letter: str
     )
     near = [score for x, y, score in kept if np.hypot(x - 127.9, y - 127.5) < 2.5]
     assert len(near) == 1
-    assert near[0] > 8.0
+    # 23 to 33 sigma in the science frame's own noise; against one reference frame of twice its
+    # variance, and noise that warping correlates, a perfect subtraction has 11.8 to 13.7
+    assert near[0] > 10.0
 
 
 def test_two_frames_of_one_night_show_nothing_new(test_data: Path) -> None:
