@@ -50,7 +50,8 @@ def create_account(username: str, *, role: str, password: str | None = None) -> 
     with transaction.atomic():
         user = User.objects.create_user(username=username, password=password)
         user.groups.add(Group.objects.get(name=role))
-        user.is_staff = role == "admin"
+        # the admin shows each role what it may see and do; viewers have no business there
+        user.is_staff = role != "viewer"
         user.save(update_fields=["is_staff"])
         audit.record(None, "account.created", user, after={"role": role})
     return user, password

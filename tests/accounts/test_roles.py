@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from django.core.management import CommandError, call_command
 
 from astrid_site.accounts import services
 from astrid_site.accounts.models import User
@@ -47,10 +50,27 @@ def test_an_account_is_made_with_a_password_nobody_chose() -> None:
     user, password = services.create_account("new-person", role="curator")
     assert len(password) >= 16
     assert user.check_password(password)
-    assert not user.is_staff
+    assert user.is_staff
     assert not user.is_superuser
+    assert not services.create_account("onlooker", role="viewer")[0].is_staff
     fresh = services.reset_password(user)
     assert fresh != password
     assert user.check_password(fresh)
     actions = set(AuditEntry.objects.values_list("action", flat=True))
     assert actions == {"account.created", "account.password_reset"}
+
+
+def test_accounts_are_made_and_passwords_replaced_from_the_command_line() -> None:
+    told = StringIO()
+    call_command("create_account", "night-shift", "--role", "researcher", stdout=told)
+    user = User.objects.get(username="night-shift")
+    assert user.check_password(told.getvalue().split()[-1])
+    assert user.has_perm("observations.add_observation")
+    with pytest.raises(CommandError, match="already"):
+        call_command("create_account", "night-shift")
+    told = StringIO()
+    call_command("reset_password", "night-shift", stdout=told)
+    user.refresh_from_db()
+    assert user.check_password(told.getvalue().split()[-1])
+    with pytest.raises(CommandError, match="no account"):
+        call_command("reset_password", "nobody")
