@@ -26,6 +26,9 @@ MAX_ATTEMPTS = 8
 PATIENCE_S = 600.0
 #: The clean-up leaves a folder alone that was only just made.
 YOUNG_S = 6.0
+#: Many jobs of other stages may come between two that read a raw frame.
+READER_PATIENCE_S = 60.0
+Kills = Sequence[Callable[[], str]]
 SURVEY = "Simulated"
 MAKE_SURVEY = f"""
 from observations.services import get_or_create_survey
@@ -100,16 +103,16 @@ class Storm:
         self.n_jobs = n_jobs
         self.generator = random.Random(seed)
         self.killed: list[str] = []
+        self._old: set[str] = set()
 
-    def rage(self, kills: Sequence[Callable[[], str]]) -> None:
+    def rage(self, kills: Kills, *, between: tuple[float, float]) -> None:
         """Do every kill, in random order, when a random share of the jobs has ended."""
-        marks = sorted(self.generator.uniform(0.02, 0.9) for _ in kills)
+        marks = sorted(self.generator.uniform(*between) for _ in kills)
         order = self.generator.sample(list(kills), len(kills))
-        old: set[str] = set()
         for kill, mark in zip(order, marks, strict=True):
-            self._wait_for(int(mark * self.n_jobs), old)
+            self._wait_for(int(mark * self.n_jobs))
             time.sleep(self.generator.uniform(0.0, 1.5))
-            old = self._claims()
+            self._old = self._claims()
             self.killed.append(kill())
 
     def group(self) -> str:
@@ -123,7 +126,7 @@ class Storm:
 
     def reader(self) -> str:
         """Only a process that reads a FITS file; the next to come if there is none now."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + READER_PATIENCE_S
         while not self.installation.kill_reader("worker"):
             if time.monotonic() > deadline:
                 return self.group()
@@ -137,10 +140,10 @@ class Storm:
         server.start()
         return "redis"
 
-    def _wait_for(self, n_ended: int, old: set[str]) -> None:
+    def _wait_for(self, n_ended: int) -> None:
         """Wait for the work to get so far, and for a claim made since the last kill."""
         deadline = time.monotonic() + PATIENCE_S
-        while self._n_ended() < n_ended or not self._claims() - old:
+        while self._n_ended() < n_ended or not self._claims() - self._old:
             assert time.monotonic() < deadline, self.installation.last_words()
             self.installation.revive()
             time.sleep(0.2)
@@ -154,12 +157,14 @@ class Storm:
         return {str(token) for (token,) in rows}
 
 
-def work_in_storm(storm: Storm, frames: Path, kills: Sequence[Callable[[], str]]) -> None:
+def work_in_storm(storm: Storm, frames: Path, *, first: Kills, then: Kills) -> None:
     """Take the frames in and work on them while the storm rages; then tidy up after it."""
     installation = storm.installation
     with ThreadPoolExecutor(1) as beside:
         taken = beside.submit(ingest, installation, frames)
-        storm.rage(kills)
+        # raw frames are read only as long as some are new: readers have to be hit early
+        storm.rage(first, between=(0.02, 0.45))
+        storm.rage(then, between=(0.45, 0.9))
         taken.result()
     installation.wait_for_end(storm.n_jobs, within_s=PATIENCE_S)
     installation.stop()
@@ -195,7 +200,8 @@ def test_ten_kills_on_the_embedded_broker_change_no_result(
     try:
         installation.start_sweeper()
         installation.start_worker("worker", pool="solo")
-        work_in_storm(storm, frames, [storm.group, storm.reader] * (KILLS // 2))
+        first, then = [storm.reader] * 3 + [storm.group] * 3, [storm.group] * 4
+        work_in_storm(storm, frames, first=first, then=then)
     finally:
         installation.stop()
     assert len(storm.killed) == KILLS
@@ -213,12 +219,12 @@ def test_ten_kills_and_three_of_redis_change_no_result_on_postgres(
             tmp_path, DATABASE_URL=database_url, ASTRID_BROKER_URL=redis.url
         )
         storm = Storm(installation, n_jobs=sum(undisturbed.jobs.values()), seed=22)
-        kills = [storm.group] * 4 + [storm.child] * 4 + [storm.reader] * 2
-        kills += [lambda: storm.redis(redis)] * REDIS_KILLS
+        first = [storm.group, storm.child, storm.reader, lambda: storm.redis(redis)] * 2
+        then = [storm.group, storm.child] * 2 + [lambda: storm.redis(redis)]
         try:
             installation.start_sweeper()
             installation.start_worker("worker", pool="prefork")
-            work_in_storm(storm, frames, kills)
+            work_in_storm(storm, frames, first=first, then=then)
         finally:
             installation.stop()
         assert len(storm.killed) == KILLS + REDIS_KILLS
