@@ -29,7 +29,7 @@ from catalog.models import AssociationRun, PhotometryRun
 from catalog.services import run_associate, run_photometry
 from detection.models import DetectionRun
 from detection.services import run_detect
-from differencing.models import DifferenceRun, ReferenceRun
+from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
 from differencing.selectors import waiting_for_reference
 from differencing.services import run_difference, run_reference
 from observations.models import Observation, ProcessingRun
@@ -204,6 +204,44 @@ def retry(observation: Observation, actor: User | None) -> Job:
         before = {"status": current.status, "stage": current.stage, "reason": current.reason}
         audit.record(actor, "observation.retry", current, before=before)
         return jobs.submit(_job(stage, current.pk), revive=True)
+
+
+def restart(observation: Observation) -> Job:
+    """Begin an observation anew because what is said of it was corrected.
+
+    Raises
+    ------
+    ApplicationError
+        If results that others may rely on were made with the old values.
+    """
+    with transaction.atomic():
+        current = Observation.objects.select_for_update().get(pk=observation.pk)
+        if problem := _lasting_results(current):
+            msg = (
+                f"observation {current.observation_id} cannot be corrected, {problem} with what "
+                "was said before; take the frame into another survey"
+            )
+            raise ApplicationError(msg)
+        for job in Job.objects.filter(subject_id=current.pk).exclude(state__in=TERMINAL_JOBS):
+            # a worker that is still at it finds that the job is no longer its own
+            jobs.cancel(job)
+        for stage in STAGES:
+            if run := _run_of(stage, current.pk):
+                reset_run(run)
+        mirror(current.pk, status=RunStatus.PENDING, stage=STAGES[0].name)
+        return jobs.submit(_job(STAGES[0], current.pk), revive=True)
+
+
+def _lasting_results(observation: Observation) -> str:
+    """What was made of an observation and may be relied on; empty if nothing was."""
+    if observation.status == RunStatus.SUCCEEDED:
+        return "it was worked through"
+    detected = _run_of(_BY_NAME["detect"], observation.pk)
+    if detected is not None and detected.status == RunStatus.SUCCEEDED:
+        return "candidates were found"
+    if ReferenceImage.objects.filter(epochs__science_image__observation=observation).exists():
+        return "a reference was made of it"
+    return ""
 
 
 def cancel(observation: Observation, actor: User | None) -> int:

@@ -129,7 +129,7 @@ class UploadTooLargeError(exceptions.APIException):
 class SubmissionOutput(serializers.Serializer[Any]):
     """What became of a submitted frame."""
 
-    outcome = serializers.ChoiceField(choices=["created", "duplicate", "refused"])
+    outcome = serializers.ChoiceField(choices=["created", "updated", "duplicate", "refused"])
     reason = serializers.CharField()
     code = serializers.CharField()
     observation = serializers.UUIDField(allow_null=True)
@@ -200,7 +200,7 @@ class ObservationList(generics.ListAPIView[Observation]):
         ],
     )
     def post(self, request: Request) -> Response:
-        """Submit one frame: 202 accepted, 200 known already, 422 refused with its reason."""
+        """Submit one frame: 202 accepted or corrected, 200 known already, 422 refused."""
         form = SubmissionInput(data=request.data)
         form.is_valid(raise_exception=True)
         return answer_once(request, lambda: _submit(request, dict(form.validated_data)))
@@ -227,7 +227,7 @@ def _submit(request: Request, fields: dict[str, Any]) -> tuple[int, dict[str, An
         submitted_by=person(request),
     )
     answer = {"outcome": result.outcome, "reason": result.reason, "code": result.code}
-    status = {"created": 202, "duplicate": 200, "refused": 422}[result.outcome]
+    status = {"created": 202, "updated": 202, "duplicate": 200, "refused": 422}[result.outcome]
     return status, answer | _links(result.observation)
 
 

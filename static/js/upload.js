@@ -4,7 +4,7 @@ const zone = form.querySelector("[data-drop]");
 const input = form.querySelector('input[type="file"]');
 const results = document.querySelector("[data-results]");
 const list = results.querySelector("[data-list]");
-const BADGES = { created: "succeeded", duplicate: "skipped", refused: "failed" };
+const BADGES = { created: "succeeded", updated: "succeeded", duplicate: "skipped", refused: "failed" };
 
 function line(file) {
   const item = document.createElement("li");

@@ -17,13 +17,14 @@ from observations.models import Survey
 from observations.services import IngestResult, ingest_file
 from observations.services.folders import Candidate, gather, survey_for
 
-_COLOURS = {"created": "green", "duplicate": "yellow", "refused": "red"}
+_COLOURS = {"created": "green", "updated": "cyan", "duplicate": "yellow", "refused": "red"}
 
 
 class Command(BaseCommand):
     help = (
         "Take FITS files (and folders of them, at any depth) in. Repeating it changes nothing. "
-        "A table sidecar.csv beside the files corrects headers that lie or are silent. "
+        "A table sidecar.csv beside the files corrects headers that lie or are silent; a corrected "
+        "table corrects frames that are here already. "
         "Exit code: 0 all well, 1 some file was refused, 2 nothing usable."
     )
 
