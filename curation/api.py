@@ -80,8 +80,7 @@ class CandidateVerdict(APIView):
     def get(self, request: Request, pk: UUID) -> Response:
         """Every verdict on the candidate, oldest first; the history, not only what counts."""
         detection = get_object_or_404(Detection, pk=pk)
-        rows = Verdict.objects.filter(detection=detection).select_related("curator")
-        rows = rows.order_by("created_at", "sequence")
+        rows = selectors.detection_verdicts(detection)
         return Response(VerdictOutput(rows, many=True).data)
 
     @extend_schema(request=VerdictInput, responses=VerdictOutput)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from django.db.models import Q, QuerySet
@@ -12,12 +12,6 @@ from numpy.typing import NDArray
 from astrid_site.core.errors import ApplicationError
 from astrid_site.core.storage import local_copy
 from detection.models import Detection
-
-if TYPE_CHECKING:
-    from astrid_site.imaging.display import StretchName
-
-PANELS = ("science", "template", "difference", "score")
-STRETCHES = ("zscale", "percentile", "asinh", "linear")
 
 
 def detection_list(filters: Mapping[str, Any] | None = None) -> QuerySet[Detection]:
@@ -65,28 +59,6 @@ def cutouts(detection: Detection) -> NDArray[np.float32]:
     with local_copy(stored) as path:
         stack = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.array(stack[detection.index], dtype=np.float32)
-
-
-def cutout_png(detection: Detection, panel: str, *, stretch: str = "zscale") -> bytes:
-    """One panel as PNG; science and template share their limits, the difference is symmetric.
-
-    Raises
-    ------
-    ApplicationError
-        If the panel or the stretch is unknown.
-    """
-    from astrid_site.imaging import display
-
-    if panel not in PANELS or stretch not in STRETCHES:
-        msg = f"panel must be one of {', '.join(PANELS)}, stretch one of {', '.join(STRETCHES)}"
-        raise ApplicationError(msg)
-    planes = dict(zip(PANELS, cutouts(detection), strict=True))
-    if panel in {"difference", "score"}:
-        limits = display.symmetric_limits([planes[panel]])
-        return display.render_png(planes[panel], limits=limits, stretch="linear")
-    chosen = cast("StretchName", stretch)
-    limits = display.shared_limits([planes["science"], planes["template"]], stretch=chosen)
-    return display.render_png(planes[panel], limits=limits, stretch=chosen)
 
 
 def why_here(detection: Detection) -> list[dict[str, Any]]:

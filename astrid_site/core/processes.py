@@ -7,7 +7,6 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
-_PARENT = "ASTRID_PARENT_PID"
 
 
 def die_with_parent() -> None:

@@ -53,11 +53,6 @@ class ForcedFlux:
     chi2: float
     mask_fraction: float
 
-    @property
-    def limit_flux_5sigma(self) -> float:
-        """Flux that would have been 5 sigma at this position."""
-        return LIMIT_SIGMA * self.flux_error
-
 
 @dataclass(frozen=True)
 class ForcedFluxes:
@@ -116,11 +111,6 @@ def flux_to_mag(flux: float, flux_error: float, zero_point: float) -> Magnitude:
     if flux < MAGNITUDE_SIGMA * flux_error:
         return Magnitude(None, None, limit)
     return Magnitude(zero_point - 2.5 * math.log10(flux), _POGSON * flux_error / flux, limit)
-
-
-def mag_to_flux(mag: float, zero_point: float) -> float:
-    """Flux in data units of an AB magnitude under a zero point [mag]."""
-    return float(10.0 ** (-0.4 * (mag - zero_point)))
 
 
 def shift_psf(psf: FloatArray, dx: Positions, dy: Positions) -> FloatArray:
@@ -337,41 +327,3 @@ def measure_noise_scale(
         return 1.0
     low, high = np.percentile(pulls, [15.865, 84.135])
     return float((high - low) / 2.0)
-
-
-def aperture_flux(
-    data: FloatArray,
-    variance: FloatArray,
-    mask: MaskArray,
-    *,
-    x: float,
-    y: float,
-    radius_pix: float,
-) -> ForcedFlux | None:
-    """Flux inside a circle, with exact area overlap of each pixel approximated on a 5x5 sub-grid.
-
-    Returns None where the circle leaves the frame or touches an unusable pixel.
-    """
-    reach = math.ceil(radius_pix) + 1
-    ix, iy = round(x), round(y)
-    rows, columns = slice(iy - reach, iy + reach + 1), slice(ix - reach, ix + reach + 1)
-    ny, nx = data.shape
-    if rows.start < 0 or columns.start < 0 or rows.stop > ny or columns.stop > nx:
-        return None
-    weight = _circle_overlap(x - ix, y - iy, radius_pix=radius_pix, reach=reach)
-    cut_mask, cut_variance = mask[rows, columns], variance[rows, columns]
-    if bool((is_bad(cut_mask) & (weight > 0)).any()):
-        return None
-    error = math.sqrt(float((weight**2 * cut_variance).sum()))
-    flags = int(np.bitwise_or.reduce(cut_mask[weight > 0]))
-    flux = float((weight * data[rows, columns]).sum())
-    return ForcedFlux(flux=flux, flux_error=error, flags=flags, chi2=math.nan, mask_fraction=0.0)
-
-
-def _circle_overlap(dx: float, dy: float, *, radius_pix: float, reach: int) -> NDArray[np.float64]:
-    """Share of each pixel of a (2 reach + 1)^2 box that lies inside a circle at (dx, dy)."""
-    n_sub = 5
-    side = 2 * reach + 1
-    fine = (np.arange(side * n_sub) + 0.5) / n_sub - 0.5 - reach
-    inside = (fine[None, :] - dx) ** 2 + (fine[:, None] - dy) ** 2 <= radius_pix**2
-    return np.asarray(inside.reshape(side, n_sub, side, n_sub).mean(axis=(1, 3)), dtype=np.float64)

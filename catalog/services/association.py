@@ -16,8 +16,8 @@ from astrid_site.imaging.errors import NoWorkError
 from astrid_site.imaging.healpix import nested_index, separation_arcsec, wrap_ra
 from catalog import selectors
 from catalog.algorithms.association import SkyPositions, group, match
-from catalog.algorithms.light_curves import mean_position
 from catalog.algorithms.naming import object_name
+from catalog.algorithms.positions import mean_position
 from catalog.models import AssociationRun, AstroObject, ObjectDetection
 from detection.models import Detection, DetectionRun
 from observations.models import Observation, ProcessingRun, Survey
@@ -230,7 +230,6 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
         np.array([item.ra for item in detections], dtype=np.float64),
         np.array([item.dec for item in detections], dtype=np.float64),
         error_arcsec=np.array(sigma, dtype=np.float64),
-        mjd=np.array([item.observation.mid_mjd or 0.0 for item in detections], dtype=np.float64),
     )
     apart = float(separation_arcsec(row.ra, row.dec, where.ra, where.dec))
     row.ra, row.dec = wrap_ra(where.ra), where.dec

@@ -27,7 +27,7 @@ def covered_fraction(corners: Corners, other: Corners) -> float:
     -------
     float
         0 to 1, good to about 0.01. Edges are great circles, so RA 0 and the poles need no special
-        case; distortion within a frame is not seen (``footprint.overlap_fraction`` sees it).
+        case; distortion within a frame is not seen.
 
     Raises
     ------

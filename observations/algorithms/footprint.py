@@ -1,4 +1,4 @@
-"""Where a frame lies on the sky, and how much of one frame another covers; exact everywhere."""
+"""Where a frame lies on the sky; exact everywhere."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ class Footprint:
         Radius of a circle around the centre that holds the whole frame.
     pixel_scale_arcsec : float
         Square root of the pixel area at the centre.
-    orientation_deg : float
-        Position angle of the +y axis, from north through east, in [0, 360).
-    is_mirrored : bool
-        True where east is right of north-up: the opposite of the sky as seen.
     """
 
     corners: tuple[tuple[float, float], ...]
@@ -38,12 +34,10 @@ class Footprint:
     dec: float
     radius_deg: float
     pixel_scale_arcsec: float
-    orientation_deg: float
-    is_mirrored: bool
 
 
 def measure_footprint(wcs: Any, shape: tuple[int, int]) -> Footprint:
-    """Outline, size and orientation of a frame on the sky.
+    """Outline and size of a frame on the sky.
 
     Parameters
     ----------
@@ -79,59 +73,7 @@ def measure_footprint(wcs: Any, shape: tuple[int, int]) -> Footprint:
         dec=dec,
         radius_deg=math.degrees(radius),
         pixel_scale_arcsec=math.degrees(math.sqrt(abs(float(np.linalg.det(jacobian))))) * 3600.0,
-        orientation_deg=math.degrees(math.atan2(jacobian[0, 1], jacobian[1, 1])) % 360.0,
-        is_mirrored=bool(np.linalg.det(jacobian) > 0),
     )
-
-
-def overlap_fraction(
-    wcs: Any,
-    shape: tuple[int, int],
-    other_wcs: Any,
-    *,
-    other_shape: tuple[int, int],
-    samples: int = 128,
-) -> float:
-    """Fraction of a frame's area that another frame covers.
-
-    A grid of points of the first frame goes through both coordinate systems, so RA 0, the poles,
-    rotation, parity and distortion need no special case.
-
-    Parameters
-    ----------
-    wcs, other_wcs : astropy.wcs.WCS
-        Celestial 2-D, right ascension first.
-    shape, other_shape : tuple of int
-        (ny, nx) of the two frames.
-    samples : int
-        Points per axis; the fraction is good to about ``1 / samples``.
-
-    Returns
-    -------
-    float
-        0 to 1.
-    """
-    ny, nx = shape
-    steps = (np.arange(samples) + 0.5) / samples
-    x, y = np.meshgrid(steps * nx - 0.5, steps * ny - 0.5)
-    sky = np.asarray(wcs.all_pix2world(np.column_stack([x.ravel(), y.ravel()]), 0))
-    other = measure_footprint(other_wcs, other_shape)
-    # a projection also gives pixels to points on the far side of the sky: keep to the near ones
-    centre = _vectors(np.array([[other.ra, other.dec]]))
-    near = np.isfinite(sky).all(axis=1)
-    near[near] = _separation(centre, _vectors(sky[near])) <= math.radians(other.radius_deg) * 1.001
-    if not near.any():
-        return 0.0
-    pixels = np.asarray(other_wcs.all_world2pix(sky[near], 0, quiet=True))
-    inside = _inside(pixels, other_shape)
-    return float(inside.sum()) / samples**2
-
-
-def _inside(pixels: FloatArray, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    upper = np.array([shape[1] - 0.5, shape[0] - 0.5])
-    # NaN compares false: a point that has no pixel is not covered
-    within = (pixels >= -0.5) & (pixels <= upper)
-    return np.asarray(within.all(axis=1))
 
 
 def _outline(shape: tuple[int, int], per_side: int = 8) -> FloatArray:

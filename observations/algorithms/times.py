@@ -28,14 +28,6 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 _TIME_KEYS = ("TIME-OBS", "TIME_OBS", "UTC-OBS", "UT-OBS", "UTSTART", "UTC-BEG", "UT", "UTC")
 
 
-@dataclass(frozen=True)
-class StartTime:
-    """When an exposure began, and everything that was odd about how the header says it."""
-
-    at: datetime | None
-    defects: tuple[str, ...]
-
-
 @dataclass
 class _Reader:
     header: Mapping[str, HeaderValue]
@@ -183,8 +175,16 @@ def _contradictions(
         gap = abs((time - known[0][1]).total_seconds())
         day_only = "T" not in str(header.get(key, "T")) or "T" not in str(header.get(known[0][0]))
         if gap > (86400.0 + tolerance if day_only and quiet.defects else tolerance):
-            found.append(f"{known[0][0]} and {key} differ by {gap:.0f} s")
+            found.append(_differ(known[0], (key, time), gap))
     return found
+
+
+def _differ(used: tuple[str, datetime], other: tuple[str, datetime], gap: float) -> str:
+    text = f"{used[0]} and {other[0]} differ by {gap:.0f} s"
+    if gap <= 86400.0:
+        return text
+    said = [f"{time:%Y-%m-%dT%H:%M:%S}" for _, time in (used, other)]
+    return f"{text}: {used[0]} says {said[0]} UTC and was used, {other[0]} says {said[1]} UTC"
 
 
 def _as_number(value: HeaderValue | None) -> float | None:

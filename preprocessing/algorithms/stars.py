@@ -67,11 +67,10 @@ class StarList:
 
 @dataclass(frozen=True)
 class SourceShapes:
-    """Shapes that tell stars from galaxies, cosmic rays and blends; arrays of shape (n,)."""
+    """Shapes that tell stars from galaxies and cosmic rays; arrays of shape (n,)."""
 
     half_light_radius: Float64
     elongation: Float64
-    is_blended: BoolArray
     has_bad_core: BoolArray
 
 
@@ -228,7 +227,6 @@ def _measure(
     shapes = SourceShapes(
         half_light_radius=_half_light(data, bad, x=x, y=y, limit=2.5 * fwhm)[order],
         elongation=np.asarray(found["a"] / np.maximum(found["b"], 1e-6))[order],
-        is_blended=(found["flag"] & sep.OBJ_MERGED != 0)[order],
         has_bad_core=nearest[order],
     )
     peak = np.asarray(found["peak"], dtype=np.float64)

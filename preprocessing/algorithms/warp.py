@@ -56,7 +56,7 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     Image
         On the science grid. The flux of a point source is kept: values are multiplied by the
         area of a science pixel in reference pixels. The variance is the exact variance of each
-        resampled pixel; neighbours are correlated (``noise_correlation``). A pixel is flagged
+        resampled pixel; neighbours are correlated. A pixel is flagged
         with every plane set within the footprint of its kernel; where the footprint leaves the
         reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the science
         frame's hold.
@@ -105,34 +105,6 @@ def lanczos_kernel(stretch: float) -> _Kernel:
     t = (phase - np.arange(1 - reach, reach + 1)[None, :]) / stretch
     raw = np.where(np.abs(t) < _LOBES, np.sinc(t) * np.sinc(t / _LOBES), 0.0)
     return _Kernel((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32), reach)
-
-
-def noise_correlation(registration: Registration, *, shape: tuple[int, int]) -> float:
-    """How much noisier a large aperture on a warped frame is than its pixel variances say.
-
-    Parameters
-    ----------
-    registration : Registration
-        Map that the frame was warped with.
-    shape : tuple of int
-        (ny, nx) of the science frame.
-
-    Returns
-    -------
-    float
-        Ratio of standard deviations, for white noise before warping: 1 for a shift by whole
-        pixels, about 1.1 to 1.3 otherwise, more where the science pixels are finer.
-
-    References
-    ----------
-    .. [1] Fruchter & Hook 2002, PASP 114, 144, section 7 (the same ratio for drizzled frames).
-    """
-    x, y, area = _nodes(registration, shape, step=max(7, min(shape) // 50))
-    kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
-    power = (kernel.weights.astype(np.float64) ** 2).sum(axis=1)
-    along_x = power[np.rint((x - np.floor(x)) * _PHASES).astype(int)]
-    along_y = power[np.rint((y - np.floor(y)) * _PHASES).astype(int)]
-    return float(np.sqrt(1.0 / np.mean(area * along_x * along_y)))
 
 
 def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int]) -> PsfField:

@@ -7,7 +7,7 @@ import pytest
 
 from astrid_site.core.errors import ApplicationError
 from astrid_site.core.models import FileKind
-from detection.selectors import cutout_png, cutouts, detection_list, why_here
+from detection.selectors import cutouts, detection_list, why_here
 from preprocessing.services import put_array
 from tests.catalog.factories import make_detection, make_detection_run
 
@@ -21,15 +21,11 @@ def test_cutouts_are_the_candidate_s_own_row_with_its_missing_pixels() -> None:
     planes = cutouts(make_detection(run, index=1))
     assert np.array_equal(planes, stack[1], equal_nan=True)
     assert planes.dtype == np.float32
-    png = cutout_png(make_detection(run, index=2), "difference")
-    assert png.startswith(b"\x89PNG")
 
 
 def test_pixels_that_are_not_kept_are_said_to_be_gone() -> None:
     with pytest.raises(ApplicationError, match="not kept"):
         cutouts(make_detection())
-    with pytest.raises(ApplicationError, match="panel"):
-        cutout_png(make_detection(), "sky")
 
 
 def test_the_narrowest_cut_comes_first_and_those_not_applied_last() -> None:

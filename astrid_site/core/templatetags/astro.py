@@ -127,12 +127,6 @@ def utc(value: datetime | None) -> str:
 
 
 @register.filter
-def utc_iso(value: datetime | None) -> str:
-    """A moment for the ``datetime`` attribute of ``<time>``."""
-    return "" if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
-
-
-@register.filter
 def duration(seconds: float | None) -> str:
     """A span of time in the unit a person would choose."""
     if seconds is None:

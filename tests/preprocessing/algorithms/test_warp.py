@@ -11,7 +11,7 @@ from astrid_site.imaging.psf import constant_psf
 from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.registration import Registration
-from preprocessing.algorithms.warp import lanczos_kernel, noise_correlation, warp
+from preprocessing.algorithms.warp import lanczos_kernel, warp
 
 SHAPE = (200, 220)
 
@@ -84,24 +84,6 @@ def test_the_variance_is_the_scatter_of_warped_noise(matrix):
     pulls = warped.data[good] / np.sqrt(warped.variance[good])
     # neighbours are correlated: an effective 5000 independent pixels or more
     assert pulls.std() == pytest.approx(1.0, abs=0.05)
-
-
-def test_the_noise_of_large_apertures_is_that_of_the_correlation_factor():
-    rng = np.random.default_rng(3)
-    mapping = centred(turn(0.4))
-    variance = np.ones(SHAPE, dtype=np.float32)
-    sums, expected = [], []
-    for _ in range(6):
-        warped = warp(frame(rng.normal(0, 1, SHAPE), variance=variance), mapping, shape=SHAPE)
-        for i in range(60, 140, 16):
-            for j in range(60, 150, 16):
-                box = (slice(i, i + 16), slice(j, j + 16))
-                sums.append(warped.data[box].sum())
-                expected.append(warped.variance[box].sum())
-    measured = np.std(sums) / np.sqrt(np.mean(expected))
-    # 180 boxes fix a width to 5 %; their edges lower the correlated noise by some per cent
-    assert measured == pytest.approx(noise_correlation(mapping, shape=SHAPE), rel=0.16)
-    assert noise_correlation(registration(offset=(3.0, 2.0)), shape=SHAPE) == pytest.approx(1.0)
 
 
 def test_a_bad_pixel_flags_the_footprint_of_the_kernel_with_its_planes():
