@@ -23,7 +23,8 @@ DEFAULT_KEYWORDS: dict[str, tuple[str, ...]] = {
     "instrument": ("INSTRUME", "INSTRUMENT", "FPA.INSTRUMENT", "CAMERA"),
     "detector": ("DETECTOR", "DETPOS", "CCDNUM", "CCDID", "CCD_ID", "CHIPID", "DETNAME"),
     "band": (),
-    "started": ("DATE-BEG", "DATE-OBS", "DATE_OBS", "MJD-BEG", "MJD-OBS", "MJD_OBS", "EXPSTART",
+    # the observatory's own date first: programs that cut images out copy DATE-BEG, often wrongly
+    "started": ("DATE-OBS", "DATE_OBS", "MJD-OBS", "MJD_OBS", "DATE-BEG", "MJD-BEG", "EXPSTART",
                 "TDB-BEG", "JD-OBS", "OBSJD", "OBSMJD"),
     "ended": ("DATE-END", "DATE_END", "MJD-END", "EXPEND", "TDB-END"),
     "middle": ("DATE-AVG", "MJD-AVG", "MJD-MID", "TDB-MID"),
@@ -248,16 +249,36 @@ def _interval(
     if started and ended and ended < started:
         defects.append("the exposure ends before it starts")
         ended = None
+    ended = _believed_end(started, ended, length, defects)
+    if started and ended is None and length is not None:
+        ended = started + length
     if started and middle and (middle < started or (ended and middle > ended)):
         defects.append("the middle of the exposure lies outside it")
         middle = None
     if started and now and started > now + timedelta(days=1):
         defects.append("the date lies in the future")
-    if started and ended is None and length is not None:
-        ended = started + length
     if middle is None and started and ended:
         middle = started + (ended - started) / 2
     return started, ended, None if middle is None else to_mjd(middle)
+
+
+def _believed_end(
+    started: datetime | None,
+    ended: datetime | None,
+    length: timedelta | None,
+    defects: list[str],
+) -> datetime | None:
+    """The end, unless it lies more than a day after the exposure can have ended."""
+    if started is None or ended is None or length is None:
+        return ended
+    late = ended - started - length
+    if late <= timedelta(days=1):
+        return ended
+    defects.append(
+        f"the exposure ends {late.days} days after its length is over: "
+        f"it starts {started:%Y-%m-%dT%H:%M:%S}, ends {ended:%Y-%m-%dT%H:%M:%S}"
+    )
+    return None
 
 
 def _pixel_scale(header: Mapping[str, HeaderValue]) -> float | None:

@@ -150,11 +150,27 @@ def read_times(
         reader.scale = "utc"
     times: dict[str, datetime | None] = {}
     for name, candidates in keywords.items():
-        times[name] = next(
-            (time for key in candidates if (time := reader.read(key)) is not None), None
-        )
+        times[name] = _first_time(reader, candidates)
     reader.defects += _contradictions(header, reader.scale, keywords.get("started", ()))
     return times, list(dict.fromkeys(reader.defects))
+
+
+def _first_time(reader: _Reader, keywords: Sequence[str]) -> datetime | None:
+    """The first keyword that holds a time; a bare date gives way to a time on that very day."""
+    day: datetime | None = None
+    doubt: list[str] = []
+    for key in keywords:
+        n_known = len(reader.defects)
+        time = reader.read(key)
+        is_day_only = any("no time of day:" in text for text in reader.defects[n_known:])
+        if time is None or (day and not timedelta(0) <= time - day < timedelta(days=1)):
+            continue
+        if not is_day_only:
+            reader.defects = [text for text in reader.defects if text not in doubt]
+            return time
+        if day is None:
+            day, doubt = time, reader.defects[n_known:]
+    return day
 
 
 def to_mjd(moment: datetime) -> float:

@@ -36,7 +36,9 @@ TIMES = [
     ({"MJD-OBS": 57640.5}, "2016-09-09T12:00:00"),
     ({"MJD-OBS": "57640.5"}, "2016-09-09T12:00:00"),
     ({"OBSJD": 2457641.0}, "2016-09-09T12:00:00"),
-    ({"DATE-BEG": "2016-09-09T12:00:00", "DATE-OBS": "2016-09-09T12:00:01"}, "2016-09-09T12:00:00"),
+    ({"DATE-BEG": "2016-09-09T12:00:00", "DATE-OBS": "2016-09-09T12:00:01"}, "2016-09-09T12:00:01"),
+    ({"DATE-BEG": "2016-09-09T12:00:00"}, "2016-09-09T12:00:00"),
+    ({"DATE-OBS": "2016-09-09", "DATE-BEG": "2016-09-09T12:00:00"}, "2016-09-09T12:00:00"),
     # 37 s between TAI and UTC since 2017, 32 s in 2003; TT is TAI + 32.184 s
     ({"DATE-OBS": "2018-08-04T09:23:37", "TIMESYS": "TAI"}, "2018-08-04T09:23:00"),
     ({"DATE-OBS": "2003-08-21", "TAIHMS": "09:47:01.48", "TIMESYS": "TAI"},
@@ -188,6 +190,33 @@ def test_real_headers_are_read(test_data: Path, name: str, expected: dict[str, o
     record = read(read_header(path).header, file_name=path.name)
     found = {field: getattr(record, field) for field in expected}
     assert found == expected
+
+
+def test_a_copied_start_months_off_gives_way_and_both_are_said() -> None:
+    header = {
+        "DATE-BEG": "2022-11-15T10:00:00",
+        "DATE-END": "2022-11-15T10:10:00",
+        "MJD-AVG": 59898.42,
+        "DATE-OBS": "2023-07-29",
+        "TIME-OBS": "05:06:07",
+        "MJD-OBS": 60154.2125810185,
+        "EXPTIME": 600.0,
+    }
+    record = read(header)
+    assert record.observed_at == utc("2023-07-29T05:06:07")
+    assert record.ended_at == utc("2023-07-29T05:16:07")
+    assert record.mid_mjd == pytest.approx(60154.2125810185 + 300 / 86400, abs=1e-7)
+    said = next(text for text in record.defects if "DATE-BEG" in text)
+    assert "2023-07-29T05:06:07" in said
+    assert "2022-11-15T10:00:00" in said
+
+
+def test_an_end_more_than_a_day_past_the_exposure_is_not_believed() -> None:
+    times = {"DATE-OBS": "2018-08-04T00:00:00", "DATE-END": "2018-09-04T00:00:00"}
+    record = read(times | {"EXPTIME": 60.0, "DATE-AVG": "2018-08-20T00:00:00"})
+    assert record.mid_mjd == pytest.approx(58334.0 + 30 / 86400, abs=1e-9)
+    assert record.ended_at == utc("2018-08-04T00:01:00")
+    assert any("ends" in text and "2018-09-04" in text for text in record.defects)
 
 
 @pytest.mark.real_data
