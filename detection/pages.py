@@ -14,6 +14,7 @@ from astrid_site.imaging.masks import MaskPlane, plane_names
 from detection import selectors
 from detection.algorithms.orientation import SkyOrientation, choose_bar, orient_to_sky
 from detection.models import Detection
+from differencing.pages import quality_of
 from observations.models import Observation
 
 SIZE = 63
@@ -207,10 +208,9 @@ def warnings(detection: Detection) -> list[str]:
         said.append("the frame has no usable WCS: no sky position")
     run = detection.run.difference_run
     if run is not None and run.quality and run.quality != run.Quality.PASS:
-        reasons = "; ".join(str(reason) for reason in run.quality_reasons)
-        said.append(
-            f"difference quality: {run.get_quality_display()} ({reasons or 'no reason kept'})"
-        )
+        quality = quality_of(run)
+        reasons = "; ".join(quality.reasons) or "no reason kept"
+        said.append(f"the difference is {quality.verdict}: {reasons}")
     return said
 
 

@@ -12,6 +12,7 @@ from astrid_site.core.status import TERMINAL_RUNS, RunStatus
 from catalog.models import AstroObject, ObjectDetection
 from detection.models import Detection
 from differencing.models import DifferenceRun
+from differencing.pages import Quality, plain_words, quality_of
 from observations.models import Observation, ProcessingRun
 from preprocessing.models import ScienceImage
 
@@ -29,6 +30,11 @@ class StageRow:
     run: ProcessingRun | None
     job: Job | None
     seconds: float | None
+
+    @property
+    def reason(self) -> str:
+        """Why the run ended as it did, in plain words."""
+        return plain_words(self.run.reason) if self.run else ""
 
     @property
     def metrics(self) -> list[tuple[str, Any]]:
@@ -67,6 +73,8 @@ class ObservationPage:
     n_kept: int
     header: list[tuple[str, Any, bool]]
     difference: DifferenceRun | None
+    quality: Quality | None
+    reason: str
     can_retry: bool
     can_cancel: bool
 
@@ -75,7 +83,8 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
     """Gather the page; ``show_all`` adds the candidates that failed a cut."""
     found = Detection.objects.filter(observation=observation)
     kept = found.filter(is_kept=True)
-    difference = DifferenceRun.objects.filter(observation=observation).order_by("-created_at")
+    runs = DifferenceRun.objects.filter(observation=observation).order_by("-created_at")
+    difference = runs.first()
     return ObservationPage(
         observation=observation,
         stages=stage_rows(observation),
@@ -84,7 +93,9 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
         n_candidates=found.count(),
         n_kept=kept.count(),
         header=_header(observation),
-        difference=difference.first(),
+        difference=difference,
+        quality=quality_of(difference) if difference else None,
+        reason=plain_words(observation.reason),
         can_retry=observation.status in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},
         can_cancel=observation.status not in TERMINAL_RUNS,
     )

@@ -16,6 +16,7 @@ from catalog.models import AstroObject, ObjectDetection
 from detection import pages as detection_pages
 from detection.models import Detection
 from differencing.models import DifferenceRun
+from differencing.pages import plain_words
 from observations.models import Observation
 from preprocessing.models import ScienceImage
 
@@ -61,6 +62,14 @@ class Work:
     running: list[RunningJob]
     n_queued: int
     n_waiting: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that failed, and why in plain words."""
+
+    observation: Observation
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -175,10 +184,11 @@ def _frames(jobs: list[Job]) -> dict[object, Observation]:
     return {row.pk: row for row in rows.filter(pk__in=[job.subject_id for job in jobs])}
 
 
-def failures() -> tuple[list[Observation], int]:
+def failures() -> tuple[list[Failure], int]:
     """Frames that failed, newest first, and how many there are."""
     rows = Observation.objects.filter(status=RunStatus.FAILED).select_related("survey")
-    return list(rows.order_by("-created_at", "id")[:MAX_ROWS]), rows.count()
+    shown = rows.order_by("-created_at", "id")[:MAX_ROWS]
+    return [Failure(row, plain_words(row.reason)) for row in shown], rows.count()
 
 
 def signs_of_life() -> list[Sign]:

@@ -1,0 +1,123 @@
+"""What pages say of the quality of a difference: its numbers in plain words."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from astrid_site.core.templatetags.astro import significant
+from differencing.models import DifferenceRun
+
+
+@dataclass(frozen=True)
+class _Words:
+    """One number of a difference: its name, and what is said where it is too low or too high."""
+
+    name: str
+    low: str = ""
+    high: str = ""
+    is_fraction: bool = False
+
+
+_NUMBERS = {
+    "chi2_stars_median": _Words(
+        "residuals at bright stars", high="residuals at most bright stars are larger than expected"
+    ),
+    "chi2_stars_p75": _Words(
+        "residuals at the worst quarter of the bright stars",
+        high="residuals at a quarter of the bright stars are larger than expected",
+    ),
+    # judged by earlier versions, whose rows stay
+    "chi2_stars_p90": _Words(
+        "residuals at the worst bright stars",
+        high="residuals at bright stars are larger than expected",
+    ),
+    "model_flux_error": _Words(
+        "the match in brightness",
+        high="stars are matched in brightness less well than expected",
+        is_fraction=True,
+    ),
+    "model_shift_pix": _Words(
+        "the match in position", high="stars are displaced between the two images, in pixels"
+    ),
+    "pull_width_propagated": _Words(
+        "the noise against its prediction",
+        low="the noise is lower than predicted",
+        high="the noise is higher than predicted",
+    ),
+    "lag1": _Words(
+        "the correlation of neighbouring pixels",
+        low="neighbouring pixels are anticorrelated",
+        high="neighbouring pixels are correlated",
+    ),
+    "dipole_fraction": _Words(
+        "the share of stars that leave dipoles", high="many stars leave dipoles", is_fraction=True
+    ),
+    "coverage": _Words(
+        "the part of the frame that could be compared",
+        low="only a part of the frame could be compared",
+        is_fraction=True,
+    ),
+    "n_blank": _Words(
+        "the blank sky", low="there is little blank sky to measure the noise on, in pixels"
+    ),
+}
+_NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
+_OUTSIDE = re.compile(rf"\b(\w+) ({_NUMBER}) is outside ({_NUMBER}) to ({_NUMBER})")
+_MISSING = re.compile(r"\b(\w+) could not be measured")
+_VERDICTS = {
+    DifferenceRun.Quality.PASS: "good",
+    DifferenceRun.Quality.DOWNGRADE: "to be used with care",
+    DifferenceRun.Quality.FAIL: "not to be trusted",
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The verdict on a difference and the reasons for it, for people."""
+
+    verdict: str
+    method_reason: str
+    reasons: tuple[str, ...]
+
+
+def quality_of(run: DifferenceRun) -> Quality:
+    """What is said of one difference."""
+    return Quality(
+        verdict=_VERDICTS[DifferenceRun.Quality(run.quality)] if run.quality else "",
+        method_reason=plain_words(run.method_reason),
+        reasons=tuple(plain_words(str(reason)) for reason in run.quality_reasons),
+    )
+
+
+def plain_words(text: str) -> str:
+    """A text with the engine's findings put plainly; what is unknown stays as it is."""
+    return _MISSING.sub(_say_missing, _OUTSIDE.sub(_say_outside, text))
+
+
+def _say_missing(found: re.Match[str]) -> str:
+    words = _NUMBERS.get(found[1])
+    return f"{words.name} could not be measured" if words else found[0]
+
+
+def _say_outside(found: re.Match[str]) -> str:
+    words = _NUMBERS.get(found[1])
+    value, low, high = (float(part) for part in found.groups()[1:])
+    is_low = value < low
+    said = words and (words.low if is_low else words.high)
+    if words is None or not said:
+        return found[0]
+    limit = low if is_low else high
+    return f"{said} ({_show(value, words)}, limit {_show(limit, words)})"
+
+
+def _show(value: float, words: _Words) -> str:
+    if not math.isfinite(value):
+        return f"{value:g}"
+    # the digits that are there, without zeros that nobody measured
+    shown = float(f"{100 * value if words.is_fraction else value:.3g}")
+    text = str(significant(int(shown) if shown.is_integer() else shown, 3))
+    if "." in text and "e" not in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} %" if words.is_fraction else text
