@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from astrid_site.core.streams import stream_events
-from astrid_site.views import files, objects, observations, tonight
+from astrid_site.views import errors, files, objects, observations, tonight
 from catalog.views import listing as object_listing
 from observations.views import listing as observation_listing
 
@@ -24,6 +24,7 @@ object_urls = [
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
 ]
+handler404 = errors.not_found
 urlpatterns = [
     path("", tonight.home, name="home"),
     path("tonight/<slug:name>/", tonight.part, name="tonight"),
