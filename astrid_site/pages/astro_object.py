@@ -21,6 +21,8 @@ from differencing.models import DifferenceRun
 from preprocessing.models import ScienceImage
 
 FINDER_SIZE = 301
+#: Forced photometry is a detection from here on [sigma]; the limits of points are drawn at it.
+DETECTABLE = 5.0
 #: Epochs shown before all are asked for.
 MAX_EPOCHS = 24
 
@@ -32,6 +34,18 @@ class EpochView:
     point: LightCurvePoint
     detection: Detection | None
     cutouts: detection_pages.CutoutView
+
+    @property
+    def significance(self) -> float | None:
+        """Forced flux over its error [sigma]; None where nothing was measured."""
+        if self.point.flux is None or not self.point.flux_error:
+            return None
+        return self.point.flux / self.point.flux_error
+
+    @property
+    def is_below_limit(self) -> bool:
+        """Whether the forced flux, gained or lost, is too faint to be a detection."""
+        return self.significance is not None and abs(self.significance) < DETECTABLE
 
 
 @dataclass(frozen=True)
