@@ -36,6 +36,14 @@ class Card:
     n_points: int
     verdict: Verdict | None
 
+    @property
+    def title(self) -> str:
+        """The object's name, or where on the frame the candidate is."""
+        if self.astro_object is not None:
+            return self.astro_object.name
+        place = f"Candidate at x {self.detection.x:.0f}, y {self.detection.y:.0f}"
+        return place if self.detection.ra is not None else f"{place} (no sky position)"
+
 
 @dataclass(frozen=True)
 class Answer:

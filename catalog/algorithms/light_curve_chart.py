@@ -162,7 +162,7 @@ def lay_out_chart(
             for t, s in nice_ticks(x_low, x_high, count=max(3, int(width / 130)))
         ),
         y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
-        y_label="magnitude (AB)" if quantity == "magnitude" else "difference flux",
+        y_label="difference magnitude (AB)" if quantity == "magnitude" else "difference flux",
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
         marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
         bands=bands,
