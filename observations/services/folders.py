@@ -61,6 +61,17 @@ def gather(paths: Iterable[Path], *, sidecar: Path | None = None) -> list[Candid
     return _apply(list(found), tables, is_named=sidecar is not None)
 
 
+def find_ignored(paths: Iterable[Path], *, sidecar: Path | None = None) -> list[Path]:
+    """Files in folders that do not count as frames because of their names."""
+    below = {p for path in paths if path.is_dir() for p in path.rglob("*") if p.is_file()}
+    tables = [sidecar] if sidecar else [p for p in below if p.name == SIDECAR_NAME]
+    told = {table.resolve() for table in tables}
+    for table in tables:
+        for row in read_sidecar(table).values():
+            told |= {path.resolve() for path in row.companions.values()}
+    return sorted(p for p in below if not _is_image(p) and p.resolve() not in told)
+
+
 def _is_image(path: Path) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if not path.is_file() or not suffixes or path.name.startswith("."):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError, ProgrammingError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -15,9 +16,10 @@ from rich.table import Table
 from astrid_site.core.errors import ApplicationError
 from observations.models import Survey
 from observations.services import IngestResult, ingest_file
-from observations.services.folders import Candidate, gather, survey_for
+from observations.services.folders import Candidate, find_ignored, gather, survey_for
 
 _COLOURS = {"created": "green", "updated": "cyan", "duplicate": "yellow", "refused": "red"}
+_NO_IMAGE_NAME = "not an image name"
 
 
 class Command(BaseCommand):
@@ -40,16 +42,23 @@ class Command(BaseCommand):
         """Ingest and report."""
         try:
             candidates = gather(options["paths"], sidecar=options["sidecar"])
+            ignored = find_ignored(options["paths"], sidecar=options["sidecar"])
+            results = _ingest_all(
+                candidates, survey_name=options["survey"], dry_run=options["dry_run"],
+                quiet=options["verbosity"] == 0,
+            )  # fmt: skip
         except ApplicationError as error:
             raise CommandError(str(error), returncode=2) from error
-        results = _ingest_all(
-            candidates, survey_name=options["survey"], dry_run=options["dry_run"],
-            quiet=options["verbosity"] == 0,
-        )  # fmt: skip
+        except (OperationalError, ProgrammingError) as error:
+            msg = f"the database does not answer or lacks tables (manage.py migrate): {error}"
+            raise CommandError(msg, returncode=2) from error
         if options["report"]:
-            _write_report(options["report"], results)
+            _write_report(options["report"], results, ignored)
         if options["verbosity"] > 0:
             self.stdout.write(_report(results))
+            if ignored:
+                names = "" if options["report"] else "; --report names them"
+                self.stdout.write(f"{len(ignored)} ignored: {_NO_IMAGE_NAME}{names}")
         usable = sum(result.outcome != "refused" for result in results)
         if not usable:
             msg = "no usable file" if results else "no file at all"
@@ -110,7 +119,7 @@ def _report(results: list[IngestResult]) -> str:
     return captured.get()
 
 
-def _write_report(path: Path, results: list[IngestResult]) -> None:
+def _write_report(path: Path, results: list[IngestResult], ignored: list[Path]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file", "outcome", "code", "observation", "observation_id", "reason"])
@@ -126,3 +135,5 @@ def _write_report(path: Path, results: list[IngestResult]) -> None:
                     result.reason,
                 ]
             )
+        for file in ignored:
+            writer.writerow([file.name, "ignored", "", "", "", _NO_IMAGE_NAME])

@@ -1,0 +1,59 @@
+"""The ingest command says what became of every file it was pointed at."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from tests.observations.factories import write_frame
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.django_db
+def test_files_without_an_image_name_are_counted_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "night"
+    (folder / "deep").mkdir(parents=True)
+    write_frame(folder / "a.fits")
+    (folder / "sidecar.csv").write_text("file,band\na.fits,i\n")
+    for name in ("notes.txt", "deep/image.fits.Z"):
+        (folder / name).write_bytes(b"x")
+    report = tmp_path / "report.csv"
+    call_command("ingest", str(folder), "--report", str(report))
+    assert "2 ignored: not an image name" in capsys.readouterr().out
+    rows = csv.DictReader(report.read_text().splitlines())
+    told = [(row["file"], row["outcome"], row["reason"]) for row in rows]
+    assert told == [
+        ("a.fits", "created", ""),
+        ("image.fits.Z", "ignored", "not an image name"),
+        ("notes.txt", "ignored", "not an image name"),
+    ]
+
+
+def test_a_database_without_tables_gives_one_line(tmp_path: Path) -> None:
+    write_frame(tmp_path / "a.fits")
+    process = subprocess.run(
+        [sys.executable, "manage.py", "ingest", str(tmp_path / "a.fits"), "--verbosity", "0"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "astrid_site.settings",
+            "ASTRID_DATA_DIR": str(tmp_path / "data"),
+            "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert process.returncode == 2
+    assert "Traceback" not in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert "manage.py migrate" in process.stderr
