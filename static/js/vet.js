@@ -2,6 +2,8 @@
 import { Outbox } from "./outbox.js";
 
 const AHEAD = 5;
+// Shorter than anybody looks, longer than a key bounces.
+const LOOK_MS = 120;
 const REASONS = ["dipole", "wing", "cosmic_ray", "hot_pixel", "trail", "edge", "bad_reference", "ghost"];
 const LABELS = ["real", "bogus", "unsure", "variable", "moving"];
 
@@ -24,6 +26,7 @@ let left = Number(page.querySelector("[data-tally]").dataset.waiting);
 let loading = null;
 let blinkTimer = 0;
 let isDone = false;
+let isPainted = false;
 const stretches = () => [...page.querySelectorAll("[data-stretch]")].map((link) => link.dataset.stretch);
 
 let picture = {
@@ -107,6 +110,16 @@ function setBlinking(isOn) {
   if (isOn) blinkTimer = setInterval(() => { isReference = !isReference; showReference(isReference); }, 500);
 }
 
+// --- nobody decides what was not seen: a key that bounces or a double click comes too early
+function awaitPaint() {
+  const card = current;
+  since = performance.now();
+  isPainted = false;
+  requestAnimationFrame(() => requestAnimationFrame(() => { if (current === card) isPainted = true; }));
+}
+
+const isSeen = () => isPainted && performance.now() - since >= LOOK_MS;
+
 // --- cards
 function parse(html) {
   return [...new DOMParser().parseFromString(html, "text/html").querySelectorAll("[data-candidate]")]
@@ -133,9 +146,9 @@ function fill() {
 function show(card) {
   setBlinking(false);
   current = card;
-  since = performance.now();
   dress(card);
   stage.replaceChildren(card);
+  awaitPaint();
   form.hidden = false;
   form.elements.detection.value = card.dataset.candidate;
   form.elements.reason.value = "";
@@ -166,7 +179,7 @@ function finish() {
 
 // --- decisions
 async function decide(label, reason = "") {
-  if (!current) return;
+  if (!current || !isSeen()) return;
   const card = current;
   const fields = {
     detection: card.dataset.candidate,
@@ -215,6 +228,15 @@ function tick() {
   page.querySelector("[data-clock]").textContent = current ? `· this one ${seconds} s` : "";
 }
 
+// --- the end of the queue: live.js tells when something was found
+async function lookAgain() {
+  const query = new URLSearchParams({ limit: 1, exclude: outbox.ids().join(",") });
+  const answer = await fetch(`${url.queueUrl}?${query}`, { redirect: "error" }).catch(() => null);
+  if (answer?.ok && parse(await answer.text()).length) finish();
+}
+
+stage.querySelector("[data-done]")?.addEventListener("astrid:refresh", lookAgain);
+
 // --- keys
 const isWriting = (element) => element.closest("input, textarea, select, [contenteditable]") !== null;
 
@@ -229,6 +251,8 @@ const keys = {
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && isWriting(event.target)) return event.target.blur();
+  // a held Enter would press the button that has the focus again and again
+  if (event.repeat && event.key === "Enter" && event.target.closest("button")) event.preventDefault();
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return undefined;
   if (isWriting(event.target) || keyCard.open) return undefined;
   const digit = /^(?:Digit|Numpad)([1-8])$/.exec(event.code);
@@ -260,6 +284,7 @@ page.addEventListener("click", (event) => {
 
 for (const element of page.querySelectorAll(".needs-js")) element.hidden = false;
 if (current) {
+  awaitPaint();
   setPicture(stretches().includes(picture.stretch) ? {} : { stretch: stretches()[0] });
   setInterval(tick, 1000);
   fill();

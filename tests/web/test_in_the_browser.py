@@ -80,9 +80,14 @@ def shown(page: Page) -> str:
     return page.locator("[data-candidate]").get_attribute("data-candidate") or ""
 
 
+#: Until a candidate has been there for so long, no key decides it.
+LOOK_MS = 200
+
+
 def press_and_wait(page: Page, key: str) -> str:
-    """Press a key and wait for another candidate; returns the one before."""
+    """Look at a candidate, press a key and wait for another one; returns the one before."""
     before = shown(page)
+    page.wait_for_timeout(LOOK_MS)
     page.keyboard.press(key)
     expect(page.locator(f'[data-candidate="{before}"]')).to_have_count(0)
     return before
@@ -129,6 +134,7 @@ def test_every_candidate_can_be_decided_by_keys_alone(open_page: Callable[..., P
     page.goto("/vet/")
     for _ in range(8):
         press_and_wait(page, "3")
+    page.wait_for_timeout(LOOK_MS)
     page.keyboard.press("3")
     expect(page.locator("[data-done]")).to_contain_text("You decided 9 candidates")
     assert len({detection for detection, _, _ in labels(9)}) == 9
@@ -155,11 +161,61 @@ def test_a_held_digit_decides_only_once(open_page: Callable[..., Page]) -> None:
     page = open_page()
     page.goto("/vet/")
     before = shown(page)
+    page.wait_for_timeout(LOOK_MS)
     for _ in range(4):  # without a release, further presses are repeats
         page.keyboard.down("1")
     page.keyboard.up("1")
     expect(page.locator(f'[data-candidate="{before}"]')).to_have_count(0)
     assert labels(1) == [(before, "real", "")]
+
+
+def test_quick_presses_decide_nothing_that_was_not_seen(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto("/vet/")
+    page.wait_for_load_state("networkidle")
+    before = shown(page)
+    page.evaluate(
+        """() => [..."121212"].forEach((digit) => document.body.dispatchEvent(
+            new KeyboardEvent("keydown", { code: `Digit${digit}`, key: digit, bubbles: true })))"""
+    )
+    expect(page.locator(f'[data-candidate="{before}"]')).to_have_count(0)
+    second = press_and_wait(page, "2")
+    assert labels(2) == [(before, "real", ""), (second, "bogus", "")]
+
+
+def test_a_held_enter_on_an_answer_decides_only_once(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto("/vet/")
+    before = shown(page)
+    page.wait_for_timeout(LOOK_MS)
+    page.locator("button.bogus").focus()
+    for _ in range(3):
+        page.keyboard.down("Enter")
+        page.wait_for_timeout(LOOK_MS)
+    page.keyboard.up("Enter")
+    expect(page.locator(f'[data-candidate="{before}"]')).to_have_count(0)
+    assert labels(1) == [(before, "bogus", "")]
+
+
+def test_new_candidates_come_to_a_page_that_waits_for_them(
+    open_page: Callable[..., Page], world: World
+) -> None:
+    from astrid_site.accounts.models import User
+    from curation import services
+
+    page = open_page()
+    curator = User.objects.get(username="curator")
+    for detection in world.detections:
+        services.give_verdict(detection, curator, label="bogus")
+    events.assign_sequences()
+    page.goto("/vet/")
+    expect(page.locator("[data-done]")).to_contain_text("appears here by itself")
+    expect(page.get_by_role("link", name="Look again")).to_be_visible()
+    page.wait_for_timeout(LOOK_MS)
+    frame = factories.make_epoch(world, 4, sources=[(20.0, 90.0, 6000.0)])
+    events.publish("detection.found", subject_id=frame.pk, payload={"count": 1})
+    events.assign_sequences()
+    expect(page.locator("[data-candidate]")).to_have_count(1, timeout=10_000)
 
 
 def test_b_shows_the_reference_while_held_and_s_changes_the_stretch(
