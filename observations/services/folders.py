@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,12 @@ from observations.services.surveys import get_or_create_survey
 
 _IMAGES = {".fits", ".fit", ".fts", ".img"}
 _PACKED = {".gz", ".bz2", ".fz"}
+#: How pipelines end the names of the planes they leave beside a frame.
+_COMPANION = re.compile(
+    r"(.+)[._-](noise|mask\w*|msk|wht|weights?|(?:webb)?psf|rms|err|error|var|variance|ivar|unc"
+    r"|sigma|dq|flags?)",
+    re.IGNORECASE,
+)
 #: What the simulator leaves beside its frames.
 _SIMULATION_NAME = "simulation.json"
 
@@ -24,6 +31,8 @@ class Candidate:
 
     path: Path
     overrides: Overrides = field(default_factory=Overrides)
+    companion_of: str = ""
+    """Name of the frame whose companion it seems to be, by its own name; empty for a frame."""
 
     @property
     def folder_name(self) -> str:
@@ -88,11 +97,39 @@ def _apply(files: Sequence[Path], tables: Sequence[Path], *, is_named: bool) -> 
             for path in _named_files(name, table, files, is_named=is_named):
                 told[path] = overrides
             companions |= {path.resolve() for path in overrides.companions.values()}
+    frames = [path for path in files if path.resolve() not in companions]
     return [
-        Candidate(path, told.get(path, Overrides()))
-        for path in files
-        if path.resolve() not in companions
+        Candidate(path, told[path])
+        if path in told
+        else Candidate(path, companion_of=_likely_frame(path, frames))
+        for path in frames
     ]
+
+
+def _likely_frame(path: Path, files: Sequence[Path]) -> str:
+    """The frame beside a file that is named like one of its companions; empty if there is none."""
+    match = _COMPANION.fullmatch(_stem(path))
+    if match is None:
+        return ""
+    own = re.compile(re.escape(match[1]) + r"([._-].*)?")
+    return next(
+        (
+            other.name
+            for other in files
+            if other.parent == path.parent
+            and own.fullmatch(_stem(other))
+            and not _COMPANION.fullmatch(_stem(other))
+        ),
+        "",
+    )
+
+
+def _stem(path: Path) -> str:
+    """A file's name without the suffixes of an image."""
+    name = path
+    while name.suffix.lower() in _IMAGES | _PACKED:
+        name = name.with_suffix("")
+    return name.name
 
 
 def _named_files(name: str, table: Path, files: Sequence[Path], *, is_named: bool) -> list[Path]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from tests.observations.factories import write_frame
 
@@ -36,6 +36,27 @@ def test_files_without_an_image_name_are_counted_and_named(
         ("image.fits.Z", "ignored", "not an image name"),
         ("notes.txt", "ignored", "not an image name"),
     ]
+
+
+@pytest.mark.django_db
+def test_what_looks_like_a_companion_of_a_neighbour_is_held_back(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    (folder / "other").mkdir(parents=True)
+    frames = ("a.fits", "b_drz_sci.fits", "unmasked.fits", "other/c.noise.fits", "e_mask.fits")
+    planes = ("a.noise.fits", "a.WebbPSF.fits", "a.mask4sfft.fits.gz", "b_drz_wht.fits")
+    for seed, name in enumerate((*frames, "e.fits", *planes)):
+        write_frame(folder / name, seed=seed)
+    # a row of its own says that it is a frame, whatever its name
+    (folder / "sidecar.csv").write_text("file,band\ne_mask.fits,i\n")
+    report = tmp_path / "report.csv"
+    with pytest.raises(CommandError, match="4 of 10"):
+        call_command("ingest", str(folder), "--report", str(report), verbosity=0)
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    held = {row["file"]: row for row in rows if row["outcome"] == "refused"}
+    assert set(held) == set(planes)
+    assert {row["code"] for row in held.values()} == {"looks_like_companion"}
+    assert "companion of a.fits" in held["a.noise.fits"]["reason"]
+    assert "sidecar's noise, mask or psf column" in held["b_drz_wht.fits"]["reason"]
 
 
 def test_a_database_without_tables_gives_one_line(tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ def _ingest_all(
     results = []
     with _progress_bar(quiet=quiet) as bar:
         for candidate in bar.track(candidates, description="Taking frames in"):
+            if candidate.companion_of:
+                results.append(_held_back(candidate))
+                continue
             name = survey_name or candidate.folder_name
             if name not in surveys:
                 surveys[name] = survey_for(name, candidate.path.parent)
@@ -89,6 +92,15 @@ def _ingest_all(
                 )
             )
     return results
+
+
+def _held_back(candidate: Candidate) -> IngestResult:
+    name = candidate.path.name
+    reason = (
+        f"{name}: looks like a companion of {candidate.companion_of}; name it in the sidecar's "
+        "noise, mask or psf column (or give it a row of its own if it is a frame)"
+    )
+    return IngestResult(None, "refused", reason, "looks_like_companion", name)
 
 
 def _progress_bar(*, quiet: bool) -> Progress:
