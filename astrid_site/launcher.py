@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,10 @@ STOP_PATIENCE_S = 7.0
 LONGEST_WAIT_S = 30.0
 STEADY_AFTER_S = 60.0
 LOG_BYTES = 10 * 2**20
+#: The count of a taken-in folder, as ``manage.py ingest`` writes it.
+_SUMMARY = re.compile(r"^\d+ created, .*\d+ refused$", re.MULTILINE)
+#: How that command ends when some files were refused and others were not.
+_SOME_REFUSED = 1
 Say = Callable[[str], None]
 
 
@@ -31,6 +36,7 @@ class _Child:
     failures: int = 0
     started_at: float = 0.0
     start_at: float = 0.0
+    log_start: int = 0
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the leader and everything it started in its group."""
@@ -105,6 +111,7 @@ class Supervisor:
         if path.is_file() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         with path.open("ab") as log:
+            child.log_start = log.seek(0, os.SEEK_END)
             child.process = subprocess.Popen(
                 child.command,
                 stdin=subprocess.DEVNULL,
@@ -124,7 +131,7 @@ class Supervisor:
         child.process = None
         if not child.is_service:
             self._children.remove(child)
-            how = "has finished" if code == 0 else f"failed (code {code})"
+            how = _task_end(code, self._summary(child))
             self._say(f"{child.name} {how}; see {self.log_path(child.name)}")
             return
         wait = min(2.0**child.failures, LONGEST_WAIT_S)
@@ -134,6 +141,21 @@ class Supervisor:
             f"{child.name} ended ({_in_words(code)}) and starts again in {wait:.0f} s;"
             f" see {self.log_path(child.name)}"
         )
+
+    def _summary(self, child: _Child) -> str:
+        """The last count in what a child wrote; empty if it wrote none."""
+        with self.log_path(child.name).open("rb") as log:
+            log.seek(max(child.log_start, log.seek(0, os.SEEK_END) - LOG_BYTES))
+            found = _SUMMARY.findall(log.read().decode(errors="replace"))
+        return found[-1] if found else ""
+
+
+def _task_end(code: int, summary: str) -> str:
+    """How a task ended; one refused file among good ones is no failure of the whole."""
+    told = f": {summary}" if summary else ""
+    if code == 0 or (code == _SOME_REFUSED and summary):
+        return f"has finished{told}"
+    return f"failed (code {code}){told}"
 
 
 def _wait(process: subprocess.Popen[bytes], *, until: float) -> None:
@@ -149,6 +171,8 @@ def _in_words(code: int) -> str:
 
 def port_problem(host: str, port: int) -> str:
     """Why nothing can listen there; empty when something can."""
+    if not 0 < port < 2**16:
+        return f"{host}:{port}: a port is a number from 1 to {2**16 - 1}"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

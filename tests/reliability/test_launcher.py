@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from astrid_site.launcher import Supervisor, port_problem
+from astrid_site.launcher import _SUMMARY, Supervisor, port_problem
+from observations.management.commands.ingest import _report
+from observations.services import IngestResult
 from tests import servers
 from tests.reliability.installation import descendants
 
@@ -83,6 +85,41 @@ def test_a_task_that_ends_is_told_and_not_started_again(
     servers.wait_until(is_over, within_s=10, what="the end of the task")
     assert "import failed (code 3)" in said[0]
     assert supervisor.has_ended("import")
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "told"),
+    [
+        (0, "3 created, 1 duplicate, 0 refused", "import has finished: 3 created, 1 duplicate"),
+        (1, "3 created, 1 duplicate, 2 refused", "import has finished: 3 created, 1 duplicate"),
+        (2, "0 created, 0 duplicate, 2 refused", "import failed (code 2): 0 created, 0 duplicate"),
+        (1, "Traceback (most recent call last):", "import failed (code 1); see"),
+    ],
+)
+def test_an_import_is_told_by_its_counts_and_failed_only_if_nothing_came_in(
+    supervisor: Supervisor, said: list[str], code: int, line: str, told: str
+) -> None:
+    # what an earlier start wrote into the same log is no news
+    supervisor.log_path("import").write_text("9 created, 9 duplicate, 9 refused\n")
+    supervisor.start("import", ["sh", "-c", f"echo '{line}'; exit {code}"], is_service=False)
+
+    def is_over() -> bool:
+        supervisor.watch()
+        return bool(said)
+
+    servers.wait_until(is_over, within_s=10, what="the end of the import")
+    assert said[0].startswith(told)
+    assert said[0].endswith(f"; see {supervisor.log_path('import')}")
+
+
+def test_the_counts_of_the_ingest_command_are_understood() -> None:
+    text = _report([IngestResult(None, "refused", "no image", "not_fits", "a.fits")])
+    assert _SUMMARY.findall(text) == ["0 created, 0 updated, 0 duplicate, 1 refused"]
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 99999])
+def test_an_impossible_port_is_named(port: int) -> None:
+    assert f":{port}: a port is a number" in port_problem("127.0.0.1", port)
 
 
 def test_stopping_ends_whole_groups_even_of_those_who_will_not(supervisor: Supervisor) -> None:
