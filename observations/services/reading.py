@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from astrid_site.imaging.fits_io import HeaderRecord
     from observations.algorithms.headers import ObservationMetadata
 
+#: Less cannot be calibrated: no sky and no stars to measure.
+MIN_SIDE_PIX = 32
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -56,6 +59,10 @@ def understand(
 
     hdu = int(survey.image_hdu) if survey.image_hdu.isdigit() else survey.image_hdu or None
     record = read_header(path, file_name=file_name, hdu=hdu)
+    height, width = record.shape
+    if min(height, width) < MIN_SIDE_PIX:
+        reason = f"{width} x {height} pixels; a frame needs {MIN_SIDE_PIX} or more on each side"
+        raise RefusedError(reason, "too_small")
     metadata = metadata_of(record.header, survey=survey, file_name=file_name, now=timezone.now())
     _check_companions(companions, shape=record.shape)
     defects = [*metadata.defects, *record.warnings]

@@ -123,6 +123,18 @@ def test_a_companion_of_another_shape_refuses_the_file(tmp_path: Path) -> None:
     assert StoredFile.objects.count() == 0
 
 
+def test_a_frame_too_small_to_work_on_is_refused_and_named(tmp_path: Path) -> None:
+    survey = make_survey()
+    for seed, shape in enumerate([(31, 64), (64, 31)]):
+        path = write_frame(tmp_path / "a.fits", seed=seed, shape=shape)
+        result = ingest_file(path, survey=survey, file_name="a.fits")
+        assert (result.outcome, result.code) == ("refused", "too_small")
+        assert result.reason.startswith(f"a.fits: {shape[1]} x {shape[0]} pixels")
+    assert StoredFile.objects.count() == 0
+    path = write_frame(tmp_path / "b.fits", shape=(32, 32))
+    assert ingest_file(path, survey=survey, file_name="b.fits").outcome == "created"
+
+
 def test_a_dry_run_stores_nothing(tmp_path: Path) -> None:
     path = write_frame(tmp_path / "a.fits")
     result = ingest_file(path, survey=make_survey(), file_name="a.fits", dry_run=True)
