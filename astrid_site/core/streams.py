@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.module_loading import import_string
 from django.views.decorators.http import require_GET
@@ -81,7 +81,9 @@ async def _ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
         try:
             return question(*args, **kwargs)
         finally:
-            close_old_connections()
+            # a connection in the middle of a caller's transaction is not ours to close
+            if not connection.in_atomic_block:
+                close_old_connections()
 
     return await sync_to_async(ask)()
 
