@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from astrid_site.core.status import RunStatus
+from astrid_site.imaging.healpix import separation_arcsec
 from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
 from observations.models import Observation
 from preprocessing.models import ScienceImage
@@ -78,8 +79,22 @@ def waiting_for_reference(observation: Observation, *, version: str) -> list[UUI
         if observation.ended_at is None:
             return []
         rows = rows.filter(observed_at__gte=observation.ended_at)
-    keys = ReferenceRun.objects.filter(observation__in=rows, pipeline_version=version)
-    return list(keys.order_by("observation_id").values_list("observation_id", flat=True))
+    runs = ReferenceRun.objects.filter(observation__in=rows, pipeline_version=version)
+    runs = runs.select_related("observation").order_by("observation_id")
+    return [run.observation_id for run in runs if _may_meet(run.observation, observation)]
+
+
+def _may_meet(frame: Observation, other: Observation) -> bool:
+    """Whether the circles around two frames touch; frames without a place may meet any."""
+    places = (frame.ra, frame.dec, frame.radius_deg, other.ra, other.dec, other.radius_deg)
+    if any(value is None for value in places):
+        return True
+    # one target at two places means that a WCS is wrong: the reference stage must see it
+    if frame.target and frame.target == other.target:
+        return True
+    ra, dec, radius, other_ra, other_dec, other_radius = (float(v or 0.0) for v in places)
+    apart = separation_arcsec(ra, dec, other_ra, other_dec)
+    return float(apart) <= 3600.0 * (radius + other_radius)
 
 
 def reference_run_of(observation_id: UUID, *, version: str) -> ReferenceRun | None:

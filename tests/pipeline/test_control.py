@@ -343,16 +343,17 @@ def test_a_skipped_frame_is_revived_when_an_earlier_epoch_comes_late(script: Scr
     drain()
     row.refresh_from_db()
     assert row.status == "succeeded"
-    # a later epoch, or one of another band, revives nobody
+    # a later epoch, one of another band, or one of another place revives nobody
     script.endings["reference"] = [NoWorkError("no reference yet")]
-    other = make_observation(survey, day=0, band="i")
+    other = make_observation(survey, day=3, band="i")
     pipeline.start(other)
     drain()
     calls = script.calls.count("reference")
-    for fields in ({"day": 7, "band": "i"}, {"day": 0.5, "band": "z"}):
+    elsewhere = {"day": 1, "band": "i", "ra": 200.0, "target": "elsewhere"}
+    for fields in ({"day": 7, "band": "i"}, {"day": 0.5, "band": "z"}, elsewhere):
         pipeline.start(make_observation(survey, **fields))
     drain()
-    assert script.calls.count("reference") == calls + 2
+    assert script.calls.count("reference") == calls + 3
 
 
 def test_a_frame_too_small_to_calibrate_fails_with_its_size(tmp_path: Path) -> None:
