@@ -61,7 +61,7 @@ def references_for(observation: Observation) -> list[ReferenceImage]:
             allowed, survey=observation.survey, band=observation.band, is_active=True
         )
         .select_related("file", "stars_file")
-        .order_by("created_at", "id")
+        .order_by("last_ended_at", "epochs_digest")
     )
 
 

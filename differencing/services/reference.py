@@ -90,12 +90,13 @@ def choose(run: ReferenceRun) -> Choice:
             "give its date, or name frames as template"
         )
         raise NoWorkError(msg)
+    # wait first, look after: a reference that an earlier frame made meanwhile must be seen
+    earlier = selectors.earlier_frames(observation)
+    _wait_for(observation, selectors.uncalibrated(earlier))
     for reference in selectors.references_for(observation):
         overlap = overlap_with(observation, reference)
         if overlap is None or overlap >= observation.survey.min_overlap:
             return Choice("reused a reference that ends before this frame", reference)
-    earlier = selectors.earlier_frames(observation)
-    _wait_for(observation, selectors.uncalibrated(earlier))
     images = selectors.calibrated(earlier, version=version)
     epochs = _usable(observation, images)
     needed = observation.survey.reference_min_epochs
