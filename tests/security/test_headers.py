@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def fail(request: Any) -> None:
-    msg = "secret detail /root/path"
+    msg = "secret detail /secret/path"
     raise RuntimeError(msg)
 
 
