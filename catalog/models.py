@@ -27,6 +27,12 @@ class AstroObject(UUIDModel):
     ra = models.FloatField()
     dec = models.FloatField()
     healpix14 = models.BigIntegerField(db_index=True)
+    forced_ra = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="Where its light curve is measured; follows ra and dec in noticeable steps.",
+    )
+    forced_dec = models.FloatField(null=True, blank=True)
     state = models.CharField(max_length=12, choices=State, default=State.CANDIDATE)
     classification = models.CharField(max_length=30, blank=True)
     n_detections = models.PositiveIntegerField(default=0)
@@ -53,6 +59,13 @@ class AstroObject(UUIDModel):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def forced_position(self) -> tuple[float, float]:
+        """Where its light curve is measured, ICRS degrees."""
+        if self.forced_ra is None or self.forced_dec is None:
+            return self.ra, self.dec
+        return self.forced_ra, self.forced_dec
+
 
 class ObjectDetection(models.Model):
     """Which detection belongs to which object."""
@@ -75,6 +88,8 @@ class LightCurvePoint(UUIDModel):
     observation = models.ForeignKey(Observation, on_delete=models.CASCADE, related_name="+")
     mjd = models.FloatField(null=True, blank=True, help_text="Middle of the exposure, UTC.")
     band = models.CharField(max_length=30, blank=True)
+    ra = models.FloatField(null=True, blank=True, help_text="Where it was measured.")
+    dec = models.FloatField(null=True, blank=True)
     flux = models.FloatField(null=True, help_text="Difference flux [science units]; null: masked.")
     flux_error = models.FloatField(null=True)
     zero_point = models.FloatField(null=True)

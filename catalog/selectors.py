@@ -18,6 +18,9 @@ from observations.models import Observation
 
 Row = TypeVar("Row", bound=Model)
 
+#: An object of a frame may lie this far outside of it, carried there by its mean position.
+EDGE_ARCSEC = 10.0
+
 
 @dataclass(frozen=True)
 class ObjectPage:
@@ -158,13 +161,14 @@ def differences_near(observation: Observation, *, exclude: Iterable[object]) -> 
         .values_list("radius_deg", flat=True)
         .first()
     )
-    reach = (observation.radius_deg + float(largest or 0.0)) * 3600.0
+    reach = (observation.radius_deg + float(largest or 0.0)) * 3600.0 + EDGE_ARCSEC
     near = in_cone(
         rows, observation.ra, observation.dec, radius_arcsec=reach, prefix="observation__"
     )
     touching = [
         run
         for run, apart in near
-        if apart <= (observation.radius_deg + (run.observation.radius_deg or 0.0)) * 3600.0
+        if apart - EDGE_ARCSEC
+        <= (observation.radius_deg + (run.observation.radius_deg or 0.0)) * 3600.0
     ]
     return sorted(touching, key=lambda run: (run.observation.mid_mjd or 0.0, str(run.pk)))

@@ -26,7 +26,7 @@ from observations.models import Observation, ProcessingRun, Survey
 MIN_RADIUS_ARCSEC = 0.3
 #: Sources nearer than this share of the PSF's width are one.
 RADIUS_FWHM = 0.5
-#: A position that moved by less changes no forced flux by a tenth of a per cent.
+#: A position that is off by less changes no forced flux by a tenth of a per cent.
 MOVED_FWHM = 0.05
 _FWHM_PER_SIGMA = 2.3548
 
@@ -173,6 +173,8 @@ def _make_object(founder: Detection, *, is_simulated: bool) -> AstroObject:
         ra=ra,
         dec=dec,
         healpix14=nested_index(ra, dec),
+        forced_ra=ra,
+        forced_dec=dec,
         is_simulated=is_simulated,
     )
 
@@ -193,8 +195,13 @@ def _free_name(name: str) -> str:
 
 
 def refresh_objects(objects: Iterable[AstroObject]) -> set[UUID]:
-    """Derive position and summary of objects from their detections; returns those that moved."""
+    """Derive position and summary of objects from their detections; returns those that moved.
+
+    Whoever moves an object measures it on every frame afterwards. Its row is held until then, so
+    that no light curve is saved at the old place between our look and our commit.
+    """
     rows = {row.pk: row for row in objects}
+    list(AstroObject.objects.select_for_update(no_key=True).filter(pk__in=rows).order_by("pk"))
     members: dict[UUID, list[Detection]] = defaultdict(list)
     links = ObjectDetection.objects.filter(astro_object__in=rows).select_related(
         "detection", "detection__run", "detection__observation"
@@ -208,6 +215,8 @@ def refresh_objects(objects: Iterable[AstroObject]) -> set[UUID]:
             "ra",
             "dec",
             "healpix14",
+            "forced_ra",
+            "forced_dec",
             "n_detections",
             "first_detected_at",
             "last_detected_at",
@@ -223,7 +232,11 @@ def refresh_objects(objects: Iterable[AstroObject]) -> set[UUID]:
 
 
 def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
-    """Set one object's derived fields; whether its position moved noticeably."""
+    """Set one object's derived fields; whether its light curve must be measured anew.
+
+    The place of forced photometry stands still until the mean position has left it noticeably:
+    all points of a light curve are measured at one place, and small steps add up.
+    """
     fwhm = [float(item.run.metrics.get("psf_fwhm_arcsec") or 1.0) for item in detections]
     sigma = [w / _FWHM_PER_SIGMA / abs(d.score) for w, d in zip(fwhm, detections, strict=True)]
     where = mean_position(
@@ -231,8 +244,12 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
         np.array([item.dec for item in detections], dtype=np.float64),
         error_arcsec=np.array(sigma, dtype=np.float64),
     )
-    apart = float(separation_arcsec(row.ra, row.dec, where.ra, where.dec))
+    forced_ra, forced_dec = row.forced_position
+    is_moved = separation_arcsec(forced_ra, forced_dec, where.ra, where.dec) > MOVED_FWHM * min(
+        fwhm
+    )
     row.ra, row.dec = wrap_ra(where.ra), where.dec
+    row.forced_ra, row.forced_dec = (row.ra, row.dec) if is_moved else (forced_ra, forced_dec)
     row.healpix14 = nested_index(row.ra, row.dec)
     row.n_detections = len(detections)
     times = [item.observation.observed_at for item in detections]
@@ -244,4 +261,4 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
     row.best_real_bogus = max(scores, default=None)
     magnitudes = [item.magnitude for item in detections if item.magnitude is not None]
     row.brightest_magnitude = min(magnitudes, default=None)
-    return apart > MOVED_FWHM * min(fwhm)
+    return is_moved

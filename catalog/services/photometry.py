@@ -1,8 +1,13 @@
-"""Forced photometry: every known object on every difference that covers it."""
+"""Forced photometry: every known object on every difference that covers it.
+
+Each point records where it was measured. It is saved only while its object is still there: who
+moved the object since has measured, or will, that object on all frames, this one included. So the
+light curves are the same whoever is quicker, and nobody measures twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +30,8 @@ _POINT_FIELDS = (
     "observation",
     "mjd",
     "band",
+    "ra",
+    "dec",
     "flux",
     "flux_error",
     "zero_point",
@@ -55,15 +62,19 @@ def run_photometry(run: ProcessingRun, progress: Progress) -> StageProduct:
     others = selectors.differences_near(observation, exclude=[difference_run.pk]) if changed else []
     for i, other in enumerate(others):
         progress(0.2 + 0.8 * i / len(others), f"measuring on frame {i + 1} of {len(others)}")
-        points += measure_points(other, changed)
+        points += measure_points(other, _still_there(changed))
     metrics = {
         "n_objects": len(here),
         "n_points": len(points),
         "n_other_frames": len(others),
         "n_masked": sum(point.flux is None for point in points),
     }
+
+    def save() -> None:
+        metrics["n_left_to_others"] = len(points) - save_points(points)
+
     inputs = {"difference": difference_run.file.sha256} if difference_run.file else {}
-    return StageProduct(metrics=metrics, inputs=inputs, save=lambda: save_points(points))
+    return StageProduct(metrics=metrics, inputs=inputs, save=save)
 
 
 def _finished_difference(run: ProcessingRun) -> DifferenceRun:
@@ -89,6 +100,16 @@ def _changed_objects(run: ProcessingRun) -> list[AstroObject]:
     ).first()
     keys = association.metrics.get("moved", []) if association else []
     return list(AstroObject.objects.filter(pk__in=keys).order_by("pk"))
+
+
+def _still_there(objects: Sequence[AstroObject]) -> list[AstroObject]:
+    """Those that nobody moved since they were read; the others are measured by who moved them."""
+    now = AstroObject.objects.in_bulk([row.pk for row in objects])
+    return [
+        row
+        for row in objects
+        if row.pk in now and now[row.pk].forced_position == row.forced_position
+    ]
 
 
 def measure_points(
@@ -119,8 +140,7 @@ def _measure(image: Image, objects: Sequence[AstroObject]) -> _Fluxes:
     if image.wcs is None or image.variance is None or image.psf is None:
         msg = "image: a difference carries world coordinates, variance and PSF"
         raise ValueError(msg)
-    ra = np.array([row.ra for row in objects])
-    dec = np.array([row.dec for row in objects])
+    ra, dec = np.array([row.forced_position for row in objects]).T
     # far off the frame a distorted WCS has no inverse: those come back as NaN and are left out
     x, y = image.wcs.all_world2pix(ra, dec, 0, quiet=True)
     ny, nx = image.shape
@@ -148,12 +168,15 @@ def _point(
     from astrid_site.imaging.photometry import flux_to_mag
 
     observation = difference_run.observation
+    ra, dec = owner.forced_position
     point = LightCurvePoint(
         astro_object=owner,
         difference_run=difference_run,
         observation=observation,
         mjd=observation.mid_mjd,
         band=observation.band,
+        ra=ra,
+        dec=dec,
         zero_point=zero_point,
         flags=plane_names(flags),
     )
@@ -168,12 +191,24 @@ def _point(
     return point
 
 
-def save_points(points: Iterable[LightCurvePoint]) -> None:
-    """Write points; one object on one difference keeps one point, the newest."""
+def save_points(points: Sequence[LightCurvePoint]) -> int:
+    """Write the points that were measured where their objects are now; returns how many.
+
+    Called inside the finishing transaction. One object on one difference keeps one point.
+    """
+    # held until the commit: nobody may move an object between this look and our write
+    owners = (
+        AstroObject.objects.select_for_update(no_key=True)
+        .filter(pk__in={point.astro_object_id for point in points})
+        .order_by("pk")
+    )
+    places = {owner.pk: owner.forced_position for owner in owners}
+    current = [p for p in points if places.get(p.astro_object_id) == (p.ra, p.dec)]
     LightCurvePoint.objects.bulk_create(
-        points,
+        current,
         update_conflicts=True,
         unique_fields=["astro_object", "difference_run"],
         update_fields=list(_POINT_FIELDS),
         batch_size=500,
     )
+    return len(current)

@@ -176,6 +176,8 @@ def test_one_object_has_one_point_on_one_difference_the_newest() -> None:
                     astro_object=owner,
                     difference_run=run,
                     observation=run.observation,
+                    ra=owner.ra,
+                    dec=owner.dec,
                     flux=flux,
                     flux_error=0.5,
                 )
