@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -77,6 +78,7 @@ class _Found:
     cuts: list[tuple[Cut, ...]]
     n_candidates: int
     n_kept: int
+    failed_cuts: dict[str, int] = field(default_factory=dict)
 
 
 def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
@@ -129,6 +131,7 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
             "psf_fwhm_pix": inputs.subtracted.psf.fwhm_pix,
             "psf_fwhm_arcsec": inputs.fwhm_arcsec,
             "n_scored": sum(row.real_bogus is not None for row in rows),
+            "failed_cuts": found.failed_cuts,
         },
         parameters={
             "threshold": threshold,
@@ -184,7 +187,10 @@ def _apply_cuts(measurements: list[Measurement], config: CutConfig) -> _Found:
     rejected = [pair for pair in pairs if not all(cut.kept for cut in pair[1])]
     rejected.sort(key=lambda pair: -abs(pair[0].score))
     chosen = kept + rejected[:MAX_REJECTED]
-    return _Found([m for m, _ in chosen], [c for _, c in chosen], len(pairs), len(kept))
+    failed = Counter(cut.name for _, cuts in rejected for cut in cuts if not cut.kept)
+    return _Found(
+        [m for m, _ in chosen], [c for _, c in chosen], len(pairs), len(kept), dict(failed)
+    )
 
 
 def _refuse_flood(found: _Found, subtracted: Subtracted) -> None:

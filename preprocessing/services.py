@@ -15,18 +15,22 @@ from astrid_site.core.provenance import code_version
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.storage import local_copy, put_bytes, put_file
 from astrid_site.imaging.errors import AlgorithmError
-from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.scratch import scratch_folder
 from observations.models import Observation, ProcessingRun
 from observations.services.frames import frame_facts
+from observations.services.runs import clean_json
 from preprocessing.models import ScienceImage
 
 if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
     from astrid_site.imaging.psf import PsfField
+    from astrid_site.imaging.pyramid import Layer
     from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed
     from preprocessing.algorithms.stars import StarList
 
+#: Type of a file with tiles and small pictures; see ``astrid_site.imaging.pyramid``.
+VIEWS_TYPE = "application/x-astrid-views"
 #: ``metrics["psf_source"]`` of a frame that has none.
 PSF_NONE = "none"
 _STAR_COLUMNS = ("x", "y", "flux", "flux_error", "peak", "is_star")
@@ -62,8 +66,11 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
         history=done.notes,
     )  # fmt: skip
     stars_file = store_stars(done.stars, name=f"{name}-stars.npy")
-    preview = store_preview(done.image, name=f"{name}.png")
-    metrics = {**done.metrics, "psf_source": psf_source}
+    preview = store_views(
+        _views(frame, done.image, done.stars, background=done.background.level),
+        name=f"{name}.views",
+    )
+    metrics = {**done.metrics, **frame_numbers(done.image), "psf_source": psf_source}
 
     def save() -> None:
         science.file, science.stars_file, science.preview_file = file, stars_file, preview
@@ -289,6 +296,67 @@ def store_preview(image: Image, *, name: str) -> StoredFile:
     return put_bytes(
         render_frame_png(shown), kind=FileKind.PREVIEW, name=name, media_type="image/png"
     )
+
+
+@dataclass(frozen=True)
+class StageViews:
+    """What pages show of one stage's images."""
+
+    layers: list[Layer]
+    mask: MaskArray
+    pictures: dict[str, bytes]
+    facts: dict[str, Any]
+
+
+def store_views(views: StageViews, *, name: str) -> StoredFile:
+    """Tiles and small pictures for pages, so that no page ever reads a whole frame."""
+    from astrid_site.imaging.pyramid import write_views
+
+    with scratch_folder() as folder:
+        path = folder / "views"
+        facts = clean_json(views.facts)
+        write_views(path, views.layers, mask=views.mask, pictures=views.pictures, facts=facts)
+        return put_file(path, kind=FileKind.PREVIEW, name=name, media_type=VIEWS_TYPE)
+
+
+def redraw(science: ScienceImage) -> StoredFile:
+    """What pages show of a finished science image, made anew from its stored products."""
+    if science.file is None or science.stars_file is None:
+        msg = f"science: {science.pk} has no product"
+        raise ValueError(msg)
+    raw, _ = load_raw(science.observation)
+    views = _views(raw, load_image(science.file), load_stars(science.stars_file), background=None)
+    return store_views(views, name=f"{_product_name(science.observation)}.views")
+
+
+def _views(
+    raw: Image, image: Image, stars: StarList, *, background: NDArray[np.float32] | None
+) -> StageViews:
+    from astrid_site.imaging import stage_views
+
+    facts = {
+        "sky": stage_views.sky_facts(image),
+        "stars": stage_views.star_facts(stars.x, stars.y, stars.is_star),
+        "background": None if background is None else stage_views.range_of(background),
+        "before": stage_views.range_of(raw.data),
+        "after": stage_views.range_of(image.data),
+    }
+    return StageViews(
+        stage_views.science_layers(image, background=background),
+        image.mask,
+        stage_views.science_pictures(raw, image, background=background),
+        facts,
+    )
+
+
+def frame_numbers(image: Image) -> dict[str, Any]:
+    """Masked pixels by plane, and the width of the PSF at nine places of the frame."""
+    from astrid_site.imaging.inspection import count_planes, psf_widths
+
+    return {
+        "mask_counts": count_planes(image.mask),
+        "psf_fwhm_grid_pix": None if image.psf is None else psf_widths(image.psf),
+    }
 
 
 def store_stars(stars: StarList, *, name: str) -> StoredFile:

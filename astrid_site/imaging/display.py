@@ -247,6 +247,53 @@ def render_frame_png(
     return render_png(downsample(data, factor), limits=limits, stretch=stretch, colormap=colormap)
 
 
+def render_montage_png(
+    images: FloatArray,
+    *,
+    columns: int,
+    stretch: StretchName = "asinh",
+    colormap: ColormapName = "cividis",
+    is_signed: bool = False,
+    zoom: int = 3,
+) -> bytes:
+    """Render small images of one size side by side at one scale, as a PNG with y upwards.
+
+    Parameters
+    ----------
+    images : NDArray[float32], shape (n, ny, nx)
+        In reading order of a frame: lowest row first, left to right.
+    columns : int
+        Images in a row.
+    stretch, colormap
+        See ``render_png``.
+    is_signed : bool
+        Whether zero is the middle colour; else the scale runs from zero to the largest value.
+    zoom : int
+        Image pixels per data pixel.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or they do not fill their rows.
+    """
+    if images.ndim != 3 or len(images) == 0 or len(images) % columns:
+        msg = f"images: must fill rows of {columns}, got shape {images.shape}"
+        raise ValueError(msg)
+    n, ny, nx = images.shape
+    grid = images.reshape(n // columns, columns, ny, nx)
+    # a pixel of the lowest value between neighbours
+    framed = np.pad(grid, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=0.0)
+    mosaic = framed.transpose(0, 2, 1, 3).reshape(n // columns * (ny + 1), columns * (nx + 1))
+    limits = (
+        symmetric_limits([images], percentile=100.0)
+        if is_signed
+        else _limits(0.0, float(np.nanmax(images)))
+    )
+    return render_png(
+        mosaic[:-1, :-1], limits=limits, stretch=stretch, colormap=colormap, zoom=zoom
+    )
+
+
 def downsample(data: FloatArray, factor: int) -> FloatArray:
     """Average ``factor`` x ``factor`` pixels; NaN only where a block has no finite pixel.
 

@@ -16,6 +16,11 @@ from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from differencing.models import DifferenceRun, ReferenceImage
 from differencing.selectors import reference_run_of
 from differencing.services.building import flux_scale, rescale
+from differencing.services.views import (
+    difference_numbers,
+    expected_kernels,
+    store_difference_views,
+)
 from observations.models import ProcessingRun
 from preprocessing.models import ScienceImage
 from preprocessing.selectors import science_image_of
@@ -25,7 +30,6 @@ from preprocessing.services import (
     provenance_cards,
     require_psf,
     store_image,
-    store_preview,
 )
 
 if TYPE_CHECKING:
@@ -89,11 +93,12 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
         subtraction = _subtract(template, science, frames.science_stars, config=config)
     progress(0.8, "storing the difference")
     with clock.step("store"):
-        files = _store(run, science, template, subtraction=subtraction)
+        files = _store(run, science, template, subtraction=subtraction, stars=frames.science_stars)
     metrics = {
         **subtraction.metrics,
         **_registration_metrics(registration),
         **tied,
+        **difference_numbers(subtraction, template),
         "quality": subtraction.quality,
         "psf_fwhm_pix": subtraction.psf.fwhm_pix,
         **clock.seconds,
@@ -194,9 +199,14 @@ def _registration_metrics(registration: Registration) -> dict[str, Any]:
 
 
 def _store(
-    run: ProcessingRun, science: Image, template: Image, *, subtraction: Subtraction
+    run: ProcessingRun,
+    science: Image,
+    template: Image,
+    *,
+    subtraction: Subtraction,
+    stars: StarList,
 ) -> dict[str, StoredFile]:
-    """Keep difference, template and score as FITS, and a picture of the difference."""
+    """Keep difference, template and score as FITS, and what pages show of them."""
     name = run.observation.observation_id
     cards = provenance_cards(run.observation, run) | {"SUBMETH": subtraction.method}
     difference = science.with_(
@@ -221,7 +231,16 @@ def _store(
         )
         for field, (image, kind, what) in images.items()
     }
-    files["preview_file"] = store_preview(difference, name=f"{name}-difference.png")
+    files["preview_file"] = store_difference_views(
+        difference,
+        template,
+        subtraction.score,
+        stars=stars,
+        name=f"{name}-difference.views",
+        kernels=expected_kernels(
+            template, science, method=subtraction.method, metrics=subtraction.metrics
+        ),
+    )
     return files
 
 
