@@ -282,10 +282,15 @@ def _with_terms(state: _State, terms: Float64) -> _State:
     return _State(state.cutouts, state.dx, state.dy, state.core, empty, terms, state.fit)
 
 
+def _field_at(state: _State) -> Float64:
+    """The residual field at every star, centred."""
+    return np.tensordot(state.terms, state.residual, axes=1)
+
+
 def _model(state: _State) -> Float64:
     """Unit-flux images of the stars at their centres: Moffat plus the moved residual field."""
     analytic = state.core.cutouts(state.dx, state.dy, half=state.cutouts.half)
-    field = np.einsum("nk,kij->nij", state.terms, state.residual)
+    field = _field_at(state)
     return analytic + shift_cutouts(field, state.dx, state.dy)
 
 
@@ -305,7 +310,7 @@ def _solve_residual(state: _State) -> Float64:
     fit, cutouts = state.fit, state.cutouts
     model = _model(state)
     flux = np.maximum(fit.flux, 1e-30)[:, None, None]
-    field = np.einsum("nk,kij->nij", state.terms, state.residual)
+    field = _field_at(state)
     left = np.where(cutouts.weight > 0, cutouts.data / flux - model, 0.0)
     samples = shift_cutouts(left, -state.dx, -state.dy) + field
     centred = state.core.cutouts(np.zeros(1), np.zeros(1), half=cutouts.half)[0]
@@ -327,9 +332,10 @@ def _weighted_polynomial(
     values: Float64, weights: Float64, *, terms: Float64, prior: Float64
 ) -> Float64:
     """Coefficients (k, pixels) of a polynomial per pixel, each with prior N(0, prior^2)."""
-    normal = np.einsum("nk,np,nl->pkl", terms, weights, terms, optimize=True)
-    right = np.einsum("nk,np->pk", terms, weights * values, optimize=True)
     k = terms.shape[1]
+    products = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), k * k)
+    normal = (weights.T @ products).reshape(-1, k, k)
+    right = (weights * values).T @ terms
     # position dependence is expected to be a few times smaller than the mean residual
     shrink = np.ones(k)
     shrink[1:] = 9.0

@@ -67,10 +67,14 @@ def lanczos_matrices(shift: Float64, size: int) -> Float64:
     Row i holds the weights with which the samples make the value at ``i - shift``; samples
     outside the line count as zero.
     """
-    axis = np.arange(size, dtype=np.float64)
-    t = axis[None, :, None] - np.asarray(shift)[:, None, None] - axis[None, None, :]
-    kernel = np.sinc(t) * np.sinc(t / _LANCZOS_ORDER)
-    return np.where(np.abs(t) < _LANCZOS_ORDER, kernel, 0.0)
+    # a matrix element depends on the distance of row and column alone
+    t = np.arange(1 - size, size)[None, :] - np.asarray(shift, dtype=np.float64)[:, None]
+    near = np.abs(t) < _LANCZOS_ORDER
+    kernel = np.zeros(t.shape)
+    kernel[near] = np.sinc(t[near]) * np.sinc(t[near] / _LANCZOS_ORDER)
+    axis = np.arange(size)
+    matrices: Float64 = kernel[:, axis[:, None] - axis[None, :] + size - 1]
+    return matrices
 
 
 def shift_cutouts(images: Float64, dx: Float64, dy: Float64) -> Float64:
@@ -117,10 +121,11 @@ def fit_flux_and_centre(cutouts: Cutouts, model: Float64, *, model_error: float 
     first = np.where(norm > 0, bright / np.where(norm > 0, norm, 1.0), 0.0)
     weight = soften(cutouts.weight, np.abs(first)[:, None, None] * model * model_error)
     slope_y, slope_x = np.gradient(model, axis=(1, 2))
-    design = np.stack([model, -slope_x, -slope_y], axis=-1).reshape(n, -1, 3)
-    flat_weight = weight.reshape(n, -1)
-    normal = np.einsum("npa,np,npb->nab", design, flat_weight, design)
-    right = np.einsum("npa,np,np->na", design, flat_weight, cutouts.data.reshape(n, -1))
+    design = np.stack([model, -slope_x, -slope_y], axis=1).reshape(n, 3, -1)
+    flat_weight, flat_data = weight.reshape(n, -1), cutouts.data.reshape(n, -1)
+    weighted = design * flat_weight[:, None, :]
+    normal = weighted @ design.transpose(0, 2, 1)
+    right = (weighted @ flat_data[:, :, None])[..., 0]
     scale = np.trace(normal, axis1=1, axis2=2)
     empty = scale <= 0
     normal[empty] = np.eye(3)
@@ -129,7 +134,7 @@ def fit_flux_and_centre(cutouts: Cutouts, model: Float64, *, model_error: float 
     flux = np.where(empty, 0.0, solution[:, 0])
     error = np.where(empty, np.inf, np.sqrt(np.linalg.inv(normal)[:, 0, 0]))
     safe = np.where(flux > 0, flux, np.inf)
-    residual = cutouts.data.reshape(n, -1) - np.einsum("npa,na->np", design, solution)
+    residual = flat_data - (solution[:, None, :] @ design)[:, 0]
     freedom = np.maximum((flat_weight > 0).sum(axis=1) - 3, 1)
     chi2 = (residual**2 * flat_weight).sum(axis=1) / freedom
     step_x = np.clip(solution[:, 1] / safe, -0.5, 0.5)

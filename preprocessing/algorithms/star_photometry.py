@@ -95,9 +95,10 @@ def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
     bad = is_bad(image.mask)
     fits = _Fits(stars.x, stars.y, stars.flux, stars.flux_error, np.ones(len(stars)))
     for _ in range(_ROUNDS):
-        residual = image.data - _render(psf, fits, image.shape)
+        models = _shifted_psfs(psf, fits.x, fits.y)
+        light = _render(models, fits, image.shape)
         parts = [
-            _refit(image, psf, fits, residual=residual, bad=bad, part=slice(i, i + _BATCH))
+            _refit(image, psf, fits, models=models, light=light, bad=bad, part=slice(i, i + _BATCH))
             for i in range(0, len(stars), _BATCH)
         ]
         columns = zip(*parts, strict=True)
@@ -108,13 +109,18 @@ def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
     return replace(fits, x=np.where(astray, stars.x, fits.x), y=np.where(astray, stars.y, fits.y))
 
 
-def _shifted_psfs(psf: PsfField, x: Float64, y: Float64) -> Float64:
+def _shifted_psfs(psf: PsfField, x: Float64, y: Float64) -> NDArray[np.float32]:
     """PSF images at sub-pixel positions, each around its nearest pixel."""
     half = psf.size // 2
     used = _used_half(psf)
     inner = slice(half - used, half + used + 1)
-    images = psf.at(x, y)[:, inner, inner].astype(np.float64)
-    return shift_cutouts(images, x - np.rint(x), y - np.rint(y))
+    shifted = np.empty((x.size, 2 * used + 1, 2 * used + 1), dtype=np.float32)
+    for i in range(0, x.size, _BATCH):
+        part = slice(i, i + _BATCH)
+        images = psf.at(x[part], y[part])[:, inner, inner].astype(np.float64)
+        dx, dy = x[part] - np.rint(x[part]), y[part] - np.rint(y[part])
+        shifted[part] = shift_cutouts(images, dx, dy)
+    return shifted
 
 
 def _used_half(psf: PsfField) -> int:
@@ -122,19 +128,19 @@ def _used_half(psf: PsfField) -> int:
     return int(min(psf.size // 2, max(8, round(6.0 * psf.fwhm_pix))))
 
 
-def _render(psf: PsfField, fits: _Fits, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """A frame that shows all fitted sources."""
+def _render(
+    models: NDArray[np.float32], fits: _Fits, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """A frame that shows all fitted sources; pages that no source touches are never written."""
     ny, nx = shape
-    half = _used_half(psf)
-    axis = np.arange(-half, half + 1)
+    size = models.shape[-1]
+    half = size // 2
     frame = np.zeros((ny + 2 * half, nx + 2 * half), dtype=np.float32)
-    for i in range(0, fits.x.size, _BATCH):
-        part = slice(i, i + _BATCH)
-        x, y = fits.x[part], fits.y[part]
-        images = _shifted_psfs(psf, x, y) * fits.flux[part, None, None]
-        rows = np.clip(np.rint(y).astype(int), 0, ny - 1)[:, None, None] + half
-        columns = np.clip(np.rint(x).astype(int), 0, nx - 1)[:, None, None] + half
-        np.add.at(frame, (rows + axis[:, None], columns + axis), images.astype(np.float32))
+    rows = np.clip(np.rint(fits.y).astype(int), 0, ny - 1)
+    columns = np.clip(np.rint(fits.x).astype(int), 0, nx - 1)
+    flux = fits.flux.astype(np.float32)
+    for i, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        frame[row : row + size, column : column + size] += models[i] * flux[i]
     return frame[half : half + ny, half : half + nx]
 
 
@@ -143,21 +149,23 @@ def _refit(
     psf: PsfField,
     fits: _Fits,
     *,
-    residual: NDArray[np.float32],
+    models: NDArray[np.float32],
+    light: NDArray[np.float32],
     bad: BoolArray,
     part: slice,
 ) -> tuple[Float64, Float64, Float64, Float64, Float64]:
     """New positions, fluxes, errors and chi-squared of one batch."""
     x, y, flux = fits.x[part], fits.y[part], fits.flux[part]
-    half = _used_half(psf)
+    half = models.shape[-1] // 2
     # the core decides the centre; far wings only bring in what is left of neighbours
     reach = int(min(half, max(3, round(1.5 * psf.fwhm_pix))))
     inner = slice(half - reach, half + reach + 1)
     variance = np.asarray(image.variance, dtype=np.float32)
-    cutouts = cut(residual, variance, bad=bad, x=x, y=y, half=reach)
-    model = _shifted_psfs(psf, x, y)[:, inner, inner]
-    own = np.where(cutouts.weight > 0, cutouts.data + model * flux[:, None, None], 0.0)
-    whole = Cutouts(own, cutouts.weight, cutouts.column, cutouts.row)
+    seen = cut(image.data, variance, bad=bad, x=x, y=y, half=reach)
+    explained = cut(light, variance, bad=bad, x=x, y=y, half=reach)
+    model = models[part, inner, inner].astype(np.float64)
+    own = seen.data - explained.data + model * flux[:, None, None]
+    whole = Cutouts(np.where(seen.weight > 0, own, 0.0), seen.weight, seen.column, seen.row)
     fit: StarFit = fit_flux_and_centre(whole, model, model_error=0.01)
     return x + fit.step_x, y + fit.step_y, fit.flux, fit.flux_error, fit.reduced_chi2
 
