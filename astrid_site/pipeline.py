@@ -10,13 +10,14 @@ one that finishes the job. Running anything twice, or losing any message, change
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count, Max
 
 from astrid_site.core import audit, jobs
 from astrid_site.core.errors import ApplicationError, NotYetError, TransientError
@@ -30,9 +31,9 @@ from catalog.services import run_associate, run_photometry
 from detection.models import DetectionRun
 from detection.services import run_detect
 from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
-from differencing.selectors import waiting_for_reference
+from differencing.selectors import earlier_frames, named_frames, waiting_for_reference
 from differencing.services import run_difference, run_reference
-from observations.models import Observation, ProcessingRun
+from observations.models import Observation, ProcessingRun, Survey
 from observations.services.runs import (
     begin_run,
     end_run,
@@ -42,6 +43,7 @@ from observations.services.runs import (
     wait_run,
 )
 from preprocessing.models import ScienceImage
+from preprocessing.selectors import finished_images
 from preprocessing.services import run_preprocess
 
 if TYPE_CHECKING:
@@ -114,10 +116,11 @@ def following(stage: Stage, observation: Observation) -> Stage | None:
 def run_stage(stage: Stage, context: JobContext) -> Outcome:
     """Do one stage of one observation and say how it ended."""
     run = begin_run(stage.run_model, context, version=PIPELINE_VERSION)
+    seen = _epochs_at_hand(stage, run)
     try:
         product = stage.service(run, context.progress)
     except NoWorkError as error:
-        return _ended(stage, run, RunStatus.SKIPPED, reason=error.message, numbers=error.numbers)
+        return _skipped(stage, run, error, seen=seen)
     except AlgorithmError as error:
         return _ended(stage, run, RunStatus.FAILED, reason=error.message, numbers=error.numbers)
     except ImageReadError as error:
@@ -126,6 +129,43 @@ def run_stage(stage: Stage, context: JobContext) -> Outcome:
         wait_run(run, context, reason=str(error))
         raise
     return Outcome(JobState.DONE, save=partial(_succeed, stage, run, product))
+
+
+#: How many frames could be the reference of another, and when the last of them was calibrated.
+Epochs = Mapping[str, Any]
+
+
+def _epochs_at_hand(stage: Stage, run: ProcessingRun) -> Epochs:
+    """What the choice of a reference can choose from; it only grows."""
+    if stage.name != "reference":
+        return {}
+    frames = earlier_frames(run.observation) | named_frames(run.observation)
+    images = finished_images().filter(observation__in=frames, pipeline_version=PIPELINE_VERSION)
+    return images.aggregate(count=Count("pk"), last=Max("finished_at"))
+
+
+def _one_at_a_time(observation: Observation) -> None:
+    """Let frames of one survey be calibrated, and be skipped for want of others, in turn.
+
+    Two such transactions that overlap cannot see each other: the one would find nobody to
+    revive, the other nothing to wait for. NO KEY: rows that only refer to the survey may pass.
+    """
+    list(Survey.objects.select_for_update(no_key=True).filter(pk=observation.survey_id))
+
+
+def _skipped(stage: Stage, run: ProcessingRun, error: NoWorkError, *, seen: Epochs) -> Outcome:
+    """End SKIPPED, unless what was missing came while it was looked for: then look again."""
+    ended = _ended(stage, run, RunStatus.SKIPPED, reason=error.message, numbers=error.numbers)
+
+    def save() -> Sequence[NextJob]:
+        if stage.name == "reference":
+            _one_at_a_time(run.observation)
+            if _epochs_at_hand(stage, run) != seen:
+                msg = "a frame that may serve as reference was calibrated meanwhile"
+                raise NotYetError(msg, retry_in_s=0.0)
+        return ended.save()
+
+    return replace(ended, save=save)
 
 
 def _ended(
@@ -149,6 +189,7 @@ def _succeed(stage: Stage, run: ProcessingRun, product: StageProduct) -> Sequenc
     observation = run.observation
     next_jobs = []
     if stage.name == "preprocess":
+        _one_at_a_time(observation)
         # frames that were skipped because nothing earlier was there can use this one
         late = waiting_for_reference(observation, version=PIPELINE_VERSION)
         next_jobs += [_job(_BY_NAME["reference"], key) for key in late]

@@ -245,9 +245,8 @@ def _refresh(row: AstroObject, detections: list[Detection]) -> bool:
         error_arcsec=np.array(sigma, dtype=np.float64),
     )
     forced_ra, forced_dec = row.forced_position
-    is_moved = separation_arcsec(forced_ra, forced_dec, where.ra, where.dec) > MOVED_FWHM * min(
-        fwhm
-    )
+    off = float(separation_arcsec(forced_ra, forced_dec, where.ra, where.dec))
+    is_moved = off > MOVED_FWHM * min(fwhm)
     row.ra, row.dec = wrap_ra(where.ra), where.dec
     row.forced_ra, row.forced_dec = (row.ra, row.dec) if is_moved else (forced_ra, forced_dec)
     row.healpix14 = nested_index(row.ra, row.dec)
