@@ -168,8 +168,10 @@ def read_image(
             remedy="Nothing can be measured on it.",
             hdu=record.hdu,
         )
-    pixels[missing] = 0.0
-    mask = np.where(missing, np.uint16(MaskPlane.NO_DATA), np.uint16(0))
+    if missing.any():
+        pixels[missing] = 0.0
+    mask = missing.astype(np.uint16)
+    mask *= np.uint16(MaskPlane.NO_DATA)
     wcs = None if record.wcs_header is None else build_wcs(record.wcs_header)
     unit = record.header.get("BUNIT")
     image = Image(
@@ -353,7 +355,8 @@ def _pixel_warnings(pixels: NDArray[np.float32], missing: NDArray[np.bool_]) -> 
     warnings = []
     if min(ny, nx) < 32:
         warnings.append(f"the image has only {nx}x{ny} pixels")
-    good = pixels[~missing]
+    # the copy of the good pixels is worth avoiding: most frames have no others
+    good = pixels[~missing] if missing.any() else pixels
     if good.size and good.min() == good.max():
         warnings.append("every pixel has the same value")
     if missing.mean() > 0.5:

@@ -12,7 +12,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_BLOCK_PIXELS = 4_000_000
+# blocks that stay in the processor's cache
+_BLOCK_PIXELS = 250_000
 #: Cards that describe a tile-compressed table; nothing else reaches astropy.
 _TILE_KEYS = re.compile(
     r"XTENSION|BITPIX|NAXIS[12]?|PCOUNT|GCOUNT|TFIELDS|THEAP|(TTYPE|TFORM|ZNAME|ZVAL)\d{1,2}"
@@ -49,7 +50,6 @@ def decode_pixels(job: dict[str, Any]) -> int:
         block = _scale(raw[start : start + rows], values, blank=blank)
         finite += int(np.isfinite(block).sum())
         pixels[start : start + rows] = block
-    pixels.flush()
     return finite
 
 
@@ -88,6 +88,8 @@ def _blank(values: dict[str, Any], raw: NDArray[Any]) -> int | None:
 
 def _scale(raw: NDArray[Any], values: dict[str, Any], *, blank: int | None) -> NDArray[np.float32]:
     bscale, bzero = _factor(values, "BSCALE", 1.0), _factor(values, "BZERO", 0.0)
+    if raw.dtype.kind == "f" and raw.dtype.itemsize == 4 and (bscale, bzero) == (1.0, 0.0):
+        return raw.astype(np.float32)
     # values beyond float32 become infinite on purpose: they are unusable, and flagged as such
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = raw.astype(np.float64)

@@ -1,12 +1,15 @@
-"""Starts, bounds and ends the disposable reader process."""
+"""Starts, bounds and ends the disposable reader processes, and keeps their hosts."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ _MODULE = "astrid_site.imaging.fits_reader_child"
 _ROOT = Path(__file__).resolve().parents[2]
 #: A reader that somebody kills (the kernel short of memory, a person) is started again.
 _MAX_STARTS = 3
+#: Beyond a reader's wall time: for its host to load the libraries and to answer.
+_PATIENCE_SECONDS = 30
 
 
 def run_reader(
@@ -33,7 +38,6 @@ def run_reader(
         ``too_large`` if it ran out of memory, ``unreadable`` if the decoder refused the data.
     """
     job_path = folder / "job.json"
-    job["parent"] = os.getpid()
     job["limits"] = {
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,
@@ -41,58 +45,136 @@ def run_reader(
     }
     job_path.write_text(json.dumps(job))
     for _ in range(_MAX_STARTS):
-        status, complaint = _run(job_path, wall_seconds=limits.wall_seconds)
+        status = _HOSTS.run(job_path, wall_seconds=limits.wall_seconds)
         # our own kill after the wall time counts as SIGXCPU: this one says nothing of the file
         if status != -signal.SIGKILL:
             break
     if status == 0:
         result: dict[str, Any] = json.loads((folder / "result.json").read_text())
         return result
-    raise _failure(status, complaint, file_name=file_name)
+    raise _failure(status, _last_line(folder / "stderr.txt"), file_name=file_name)
 
 
-def _run(job_path: Path, *, wall_seconds: int) -> tuple[int, str]:
-    """Exit status (negative for a signal) and last line of what the process complained."""
-    folder = job_path.parent
-    log = folder / "stderr.txt"
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            # -P -s: nothing beside the job and nothing of the user's is importable
-            [sys.executable, "-P", "-s", "-m", _MODULE, str(job_path)],
-            cwd=folder,
-            env=_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,
-        )
+class _Host:
+    """A process that keeps the libraries loaded and forks one reader for each job."""
+
+    def __init__(self) -> None:
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P -s: nothing beside the job and nothing of the user's is importable
+                [sys.executable, "-P", "-s", "-m", _MODULE],
+                cwd="/",
+                env=_environment(),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs; one without work leaves after a while."""
+        return self._process.poll() is None
+
+    def run(self, job_path: Path, *, wall_seconds: int) -> int:
+        """Exit status of a reader; SIGKILL where the host itself was ended."""
+        order = json.dumps({"job": str(job_path), "wall_seconds": wall_seconds})
         try:
-            status = process.wait(timeout=wall_seconds)
-        except subprocess.TimeoutExpired:
-            status = -signal.SIGXCPU
+            self._line.settimeout(wall_seconds + _PATIENCE_SECONDS)
+            self._line.sendall(order.encode() + b"\n")
+            answer = self._line.recv(64)
+        except ConnectionError:
+            answer = b""
+        except TimeoutError:
+            self.end()
+            return -signal.SIGXCPU
+        if not answer:
+            self.end()
+            return -signal.SIGKILL
+        return int(answer)
+
+    def end(self) -> None:
+        """Kill the process; a reader it still has dies with it."""
+        self._line.close()
+        if self.is_alive:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def forget(self) -> None:
+        """Let go of a host that is the child of the process this one was forked from."""
+        self._line.close()
+        # nothing to wait for
+        self._process.returncode = 0
+
+
+class _Hosts:
+    """The hosts of this process that have no job just now; one serves one thread at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Host] = []
+
+    def run(self, job_path: Path, *, wall_seconds: int) -> int:
+        """Exit status of a reader for one job; its host is kept for the next."""
+        host = self._take()
+        is_answered = False
+        try:
+            status = host.run(job_path, wall_seconds=wall_seconds)
+            is_answered = True
         finally:
-            _end(process)
-    return status, _last_line(log)
+            if not is_answered:
+                host.end()
+        with self._lock:
+            self._idle.append(host)
+        return status
+
+    def _take(self) -> _Host:
+        while True:
+            with self._lock:
+                host = self._idle.pop() if self._idle else None
+            if host is None:
+                return _Host()
+            if host.is_alive:
+                return host
+            host.end()
+
+    def end(self) -> None:
+        """End the idle hosts."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for host in idle:
+            host.end()
+
+    def forget(self) -> None:
+        """Start anew in a forked process: the hosts are its parent's."""
+        for host in self._idle:
+            host.forget()
+        self._lock, self._idle = threading.Lock(), []
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+_HOSTS = _Hosts()
+atexit.register(_HOSTS.end)
+os.register_at_fork(after_in_child=_HOSTS.forget)
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def release_readers() -> None:
+    """End the idle readers' hosts: their memory is free, and they count as children that ended."""
+    _HOSTS.end()
+
+
+def _environment() -> dict[str, str]:
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {
         "PATH": os.defpath,
         "PYTHONPATH": str(_ROOT),
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
     } | dict.fromkeys(threads, "1")
 
 
 def _last_line(log: Path) -> str:
+    if not log.exists():
+        return ""
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - 2000))
         lines = stream.read().decode("utf-8", "replace").strip().splitlines()

@@ -1,32 +1,118 @@
-"""The disposable process in which untrusted pixels are decoded and a WCS is proved.
+"""The processes in which untrusted pixels are decoded and a WCS is proved.
 
-Run as ``python -m astrid_site.imaging.fits_reader_child JOB.json``. It limits itself, dies with its
-parent, touches only the folder of its job, and may be killed at any moment: the parent reads the
-result only if this process ended with status 0.
+Run as ``python -m astrid_site.imaging.fits_reader_child``. This process, the host, loads the
+libraries once and then forks one disposable reader for each job it is told of; it never touches a
+file itself. A reader limits itself, dies with its host, touches only the folder of its job, and
+may be killed at any moment: its result counts only if it ended with status 0.
+
+Orders come as lines of JSON on standard input (``job``, a path, and ``wall_seconds``); each is
+answered by the reader's exit status, negative for a signal. The host ends with its standard input,
+or after a minute without work.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import importlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 #: Exit status for "asks for more memory than allowed".
 OUT_OF_MEMORY = 3
 _PR_SET_PDEATHSIG = 1
+_IDLE_SECONDS = 60.0
+_STDIN = 0
 
 
-def main(arguments: list[str]) -> int:
-    """Do the job described by a JSON file; the result lies beside it as ``result.json``."""
-    job_path = Path(arguments[0])
+def serve() -> int:
+    """Answer orders until nobody is left to give any."""
+    while True:
+        ready, _, _ = select.select([_STDIN], [], [], _IDLE_SECONDS)
+        order = _next_order() if ready else b""
+        if not order:
+            return 0
+        wanted = json.loads(order)
+        status = _run_apart(Path(wanted["job"]), wall_seconds=wanted["wall_seconds"])
+        sys.stdout.write(f"{status}\n")
+        sys.stdout.flush()
+
+
+def _next_order() -> bytes:
+    """One line of standard input; empty at its end."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(_STDIN, 65536)
+        if not part:
+            return b""
+        line += part
+    return line
+
+
+def _run_apart(job_path: Path, *, wall_seconds: int) -> int:
+    """Exit status of a reader forked for one job, negative for a signal; SIGXCPU if too slow."""
     job = json.loads(job_path.read_text())
-    confine(job["limits"], parent=job["parent"])
+    _load_libraries(job)
+    host = os.getpid()
+    reader = os.fork()
+    if reader == 0:
+        _become_reader(job, job_path, host=host)
+    handle = os.pidfd_open(reader)
+    try:
+        # standard input is ready only when it has ended: nobody waits for this reader any more
+        ready, _, _ = select.select([handle, _STDIN], [], [], wall_seconds)
+    finally:
+        os.close(handle)
+    if not ready or handle not in ready:
+        os.kill(reader, signal.SIGKILL)
+    _, ended = os.waitpid(reader, 0)
+    return os.waitstatus_to_exitcode(ended) if ready else -signal.SIGXCPU
+
+
+def _load_libraries(job: dict[str, Any]) -> None:
+    """Import what the job needs here, where it stays loaded for the next one."""
+    needed = {"pixels": ["astrid_site.imaging.fits_pixels"]}
+    needed["wcs"] = ["astrid_site.imaging.wcs_proof", "astropy.io.fits"]
+    for part, modules in needed.items():
+        for name in modules if job.get(part) else []:
+            importlib.import_module(name)
+
+
+def _become_reader(job: dict[str, Any], job_path: Path, *, host: int) -> None:
+    """Do the job in this freshly forked process and end it; never returns."""
+    status = 1
+    try:
+        _leave_host(job_path.parent)
+        confine(job["limits"], parent=host)
+        status = _do(job, job_path)
+    finally:
+        # os._exit: the host's own clean-up is not ours to run
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _leave_host(folder: Path) -> None:
+    """A session, a working folder and standard streams of this reader's own."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.update(HOME=str(folder), TMPDIR=str(folder))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    log = os.open(folder / "stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for stream, target in enumerate((nowhere, nowhere, log)):
+        os.dup2(target, stream)
+
+
+def _do(job: dict[str, Any], job_path: Path) -> int:
+    """Write the result of a job beside it as ``result.json``; returns the exit status."""
     try:
         result = run_job(job)
     except MemoryError:
@@ -59,7 +145,6 @@ def confine(limits: dict[str, int], *, parent: int) -> None:
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
     """Decode pixels and prove the WCS, whichever the job asks for."""
-    # imported here: numpy must allocate under the limits, and a header-only job needs no pixels
     result: dict[str, Any] = {"wcs_problem": None}
     if job.get("pixels"):
         from astrid_site.imaging.fits_pixels import decode_pixels
@@ -74,4 +159,4 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(serve())

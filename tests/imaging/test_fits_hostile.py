@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from astrid_site.imaging.errors import ImageReadError
 from astrid_site.imaging.fits_cards import first_values, parse_cards
 from astrid_site.imaging.fits_gate import check_structure
 from astrid_site.imaging.fits_io import GateLimits, read_image
-from astrid_site.imaging.fits_process import run_reader
+from astrid_site.imaging.fits_process import release_readers, run_reader
 from tests.imaging import fits_samples as samples
 
 PIXELS = np.arange(64 * 64, dtype="i2").reshape(64, 64)
@@ -213,6 +216,72 @@ def test_a_reader_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         run_reader(job, folder=tmp_path, file_name="x", limits=GateLimits(wall_seconds=1))
     assert refusal.value.code == "reader_timeout"
     assert time.monotonic() - started < 5.0
+
+
+def test_readers_share_a_host_that_outlives_them(tmp_path: Path) -> None:
+    path = tmp_path / "good.fits"
+    path.write_bytes(GOOD)
+    release_readers()
+    read_image(path)
+    first = _children()
+    read_image(path)
+    assert len(first) == 1
+    assert _children() == first
+    release_readers()
+    assert not _children()
+
+
+def test_a_host_that_somebody_kills_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "good.fits"
+    path.write_bytes(GOOD)
+    read_image(path)
+    killed = _children()
+    for host in killed:
+        os.kill(host, signal.SIGKILL)
+    assert (read_image(path).image.data == PIXELS).all()
+    assert _children().isdisjoint(killed)
+
+
+def test_a_host_killed_at_work_is_replaced_and_the_file_read(tmp_path: Path) -> None:
+    job = _job(tmp_path, RICE, kind="compressed", shape=(64, 64))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    good, job["pixels"]["path"] = job["pixels"]["path"], str(pipe)  # type: ignore[index]
+    release_readers()
+
+    def kill_and_mend() -> None:
+        while not (hosts := _children()):
+            time.sleep(0.01)
+        # the job is read anew by whoever takes it up: now it names the file
+        time.sleep(0.5)
+        text = (tmp_path / "job.json").read_text()
+        (tmp_path / "job.json").write_text(text.replace(str(pipe), str(good)))
+        for host in hosts:
+            os.kill(host, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_and_mend)
+    killer.start()
+    result = run_reader(job, folder=tmp_path, file_name="x", limits=GateLimits(wall_seconds=20))
+    killer.join()
+    assert result["finite"] == PIXELS.size
+
+
+def test_frames_are_read_at_once_by_as_many_hosts(tmp_path: Path) -> None:
+    path = tmp_path / "good.fits"
+    path.write_bytes(GOOD)
+    with ThreadPoolExecutor(4) as pool:
+        sources = list(pool.map(read_image, [path] * 12))
+    assert all((source.image.data == PIXELS).all() for source in sources)
+    assert 1 <= len(_children()) <= 4
+
+
+def _children() -> set[int]:
+    """The readers' hosts of this process."""
+    pids = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    found = {int(pid) for path in pids for pid in path.read_text().split()}
+    return {
+        pid for pid in found if b"fits_reader_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    }
 
 
 def test_a_reader_without_memory_says_so(tmp_path: Path) -> None:
