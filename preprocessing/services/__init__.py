@@ -1,5 +1,13 @@
 """Writing science images."""
 
+from preprocessing.services.products import (
+    load_image,
+    load_stars,
+    put_array,
+    store_image,
+    store_preview,
+    store_stars,
+)
 from preprocessing.services.science import (
     PSF_NONE,
     Companions,
@@ -7,16 +15,10 @@ from preprocessing.services.science import (
     given_psf,
     has_psf,
     load_companions,
-    load_image,
     load_raw,
-    load_stars,
     provenance_cards,
-    put_array,
     require_psf,
     run_preprocess,
-    store_image,
-    store_preview,
-    store_stars,
     store_views,
 )
 
