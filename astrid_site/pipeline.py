@@ -23,6 +23,7 @@ from astrid_site.core import audit, jobs
 from astrid_site.core.errors import ApplicationError, NotYetError, TransientError
 from astrid_site.core.jobs import Handler, JobContext, NextJob, Outcome
 from astrid_site.core.models import Job
+from astrid_site.core.reasons import trouble_of, words_while_waiting
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import TERMINAL_JOBS, JobState, RunStatus
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
@@ -126,9 +127,15 @@ def run_stage(stage: Stage, context: JobContext) -> Outcome:
     except ImageReadError as error:
         return _ended(stage, run, RunStatus.FAILED, reason=str(error), numbers={"code": error.code})
     except (NotYetError, TransientError) as error:
-        wait_run(run, context, reason=str(error))
+        wait_run(run, context, reason=_while_waiting(error, context))
         raise
     return Outcome(JobState.DONE, save=partial(_succeed, stage, run, product))
+
+
+def _while_waiting(error: NotYetError | TransientError, context: JobContext) -> str:
+    if isinstance(error, NotYetError):
+        return error.reason
+    return words_while_waiting(trouble_of(error), times=context.claim.errors)
 
 
 #: How many frames could be the reference of another, and when the last of them was calibrated.
@@ -309,7 +316,8 @@ def job_lost(job: Job) -> None:
     run, _ = stage.run_model._default_manager.get_or_create(
         observation_id=job.subject_id, pipeline_version=job.config_version
     )
-    end_run(run, RunStatus.FAILED, stage=stage.name, reason=job.cause)
+    numbers = {"code": job.trouble} if job.trouble else {}
+    end_run(run, RunStatus.FAILED, stage=stage.name, reason=job.cause, numbers=numbers)
 
 
 def _run_of(stage: Stage, observation_id: UUID) -> ProcessingRun | None:

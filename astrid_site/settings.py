@@ -188,11 +188,13 @@ BROKER_DIR = DATA_DIR / "broker"
 JOB_HANDLERS = read_text("ASTRID_JOB_HANDLERS", "astrid_site.pipeline.HANDLERS")
 JOB_LOST_HANDLER = read_text("ASTRID_JOB_LOST_HANDLER", "astrid_site.pipeline.job_lost")
 PIPELINE = "astrid_site.pipeline"  # how the apps below it reach the table of stages
+CALIBRATION = "preprocessing.services"  # how ingest, below it, hands over bias, dark and flat
 JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=1)
 JOB_BACKOFF_S = read_number("ASTRID_JOB_BACKOFF_S", 2, minimum=0)
 JOB_RING_AGAIN_S = read_number("ASTRID_JOB_RING_AGAIN_S", 10, minimum=0.1)
 JOB_RING_WINDOW = int(read_number("ASTRID_JOB_RING_WINDOW", 16, minimum=1))
 JOB_MAX_ATTEMPTS = int(read_number("ASTRID_JOB_MAX_ATTEMPTS", 5, minimum=1))
+JOB_MAX_CRASHES = int(read_number("ASTRID_JOB_MAX_CRASHES", 12, minimum=1))
 WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
 
 # --- people

@@ -65,10 +65,10 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """The ledger; work is run again or stopped where its observation is."""
+    """The ledger, with the raw text of errors; work is run again where its observation is."""
 
-    list_display = ("kind", "subject_id", "state", "attempts", "progress", "worker", "created_at")
-    list_filter = ("state", "kind", "queue")
+    list_display = ("kind", "subject_id", "state", "attempts", "crashes", "trouble", "created_at")
+    list_filter = ("state", "trouble", "kind", "queue")
     search_fields = ("subject_id", "cause", "worker")
     date_hierarchy = "created_at"
 

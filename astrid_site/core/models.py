@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from astrid_site.core.reasons import Trouble
 from astrid_site.core.status import JobState
 
 
@@ -72,6 +73,9 @@ class Job(UUIDModel):
     priority = models.SmallIntegerField(default=0, help_text="Higher runs first.")
     state = models.CharField(max_length=12, choices=JobState, default=JobState.QUEUED)
     attempts = models.PositiveSmallIntegerField(default=0)
+    crashes = models.PositiveSmallIntegerField(
+        default=0, help_text="Attempts that ended with the death of their worker."
+    )
     token = models.UUIDField(null=True, blank=True, help_text="Fencing token of the current claim.")
     lease_until = models.DateTimeField(null=True, blank=True)
     next_at = models.DateTimeField(default=timezone.now, help_text="Not to be claimed before.")
@@ -80,6 +84,10 @@ class Job(UUIDModel):
     progress = models.FloatField(default=0.0)
     message = models.CharField(max_length=300, blank=True)
     cause = models.TextField(blank=True, help_text="Why it failed, was skipped or waits.")
+    trouble = models.CharField(max_length=20, choices=Trouble, blank=True)
+    detail = models.TextField(
+        blank=True, help_text="Raw text of the last error, for those who look after the program."
+    )
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -8,12 +8,18 @@ import uuid
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from astrid_site.core import jobs, tasking
-from astrid_site.core.errors import LeaseLostError, NotYetError, TransientError
+from astrid_site.core.errors import (
+    ApplicationError,
+    LeaseLostError,
+    NotYetError,
+    TransientError,
+)
 from astrid_site.core.jobs import JobContext, NextJob, Outcome, ledger
 from astrid_site.core.models import Event, Job
+from astrid_site.core.reasons import Trouble
 from astrid_site.core.status import JobState
 from tests.core import job_handlers
 from tests.core.ledger_view import expire, fresh, new_job, results, together
@@ -31,7 +37,8 @@ def test_an_expired_lease_returns_the_job_to_the_queue() -> None:
     expire(job)
     assert jobs.sweep().requeued == 1
     assert fresh(job).state == JobState.QUEUED
-    assert fresh(job).cause == "worker lost once"
+    words = "the process that worked on it died; it is tried again by itself"
+    assert (fresh(job).cause, fresh(job).trouble) == (words, Trouble.WORKER_DIED)
     jobs.run(job.id)
     assert fresh(job).state == JobState.DONE
     assert results(job) == 1
@@ -113,24 +120,68 @@ def test_a_worker_paused_past_its_lease_stops_when_it_wakes(ledger_settings: Any
 
 
 def test_a_job_that_kills_its_worker_ends_failed_at_the_cap(ledger_settings: Any) -> None:
-    ledger_settings.JOB_MAX_ATTEMPTS = 3
+    ledger_settings.JOB_MAX_CRASHES = 3
     poison, good = new_job(), new_job()
     for _ in range(3):
         assert ledger.claim(poison.id, worker="w") is not None
         expire(poison)
         jobs.sweep()
     assert fresh(poison).state == JobState.FAILED
-    assert fresh(poison).cause == "worker lost 3 times"
+    assert fresh(poison).cause.startswith("the process that worked on it died 3 times. ")
+    assert "more memory" in fresh(poison).cause
     assert [poison.id] == job_handlers.LOST
     assert ledger.claim(poison.id, worker="w") is None
     jobs.run(good.id)
     assert fresh(good).state == JobState.DONE
 
 
+def test_deaths_of_workers_do_not_use_up_the_attempts_of_a_job(ledger_settings: Any) -> None:
+    ledger_settings.JOB_MAX_ATTEMPTS = 2
+    job = new_job()
+    for _ in range(10):
+        assert ledger.claim(job.id, worker="w") is not None
+        expire(job)
+        jobs.sweep()
+    troubles = [TransientError("the archive is away")]
+
+    def fail_once(context: JobContext) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    job_handlers.on("simple", fail_once)
+    jobs.run(job.id)
+    assert (fresh(job).state, fresh(job).trouble) == (JobState.QUEUED, Trouble.OUTSIDE)
+    jobs.run(job.id)
+    ended = fresh(job)
+    assert (ended.state, ended.attempts, ended.crashes) == (JobState.DONE, 12, 10)
+    assert jobs.retry(job)
+    assert (fresh(job).attempts, fresh(job).crashes) == (0, 0)
+
+
+def test_errors_use_up_the_attempts_however_often_workers_died_between(
+    ledger_settings: Any,
+) -> None:
+    ledger_settings.JOB_MAX_ATTEMPTS = 2
+    job = new_job()
+
+    def fail(context: JobContext) -> None:
+        raise MemoryError
+
+    job_handlers.on("simple", fail)
+    for _ in range(2):
+        assert ledger.claim(job.id, worker="w") is not None
+        expire(job)
+        jobs.sweep()
+        jobs.run(job.id)
+    ended = fresh(job)
+    assert (ended.state, ended.trouble, ended.crashes) == (JobState.FAILED, Trouble.MEMORY, 2)
+    assert ended.cause.startswith("there is not enough memory for this step 2 times. Give")
+
+
 def test_one_job_whose_loss_cannot_be_written_does_not_hold_up_the_others(
     ledger_settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger_settings.JOB_MAX_ATTEMPTS = 1
+    ledger_settings.JOB_MAX_CRASHES = 1
     first, second = new_job(), new_job()
     for job in (first, second):
         ledger.claim(job.id, worker="w")
@@ -168,13 +219,14 @@ def test_a_job_whose_time_has_not_come_waits_without_losing_an_attempt() -> None
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
-        (TransientError("the archive is away"), "the archive is away"),
-        (OSError(errno.ENOSPC, "No space left on device"), "storage full"),
-        (MemoryError(), "not enough memory"),
+        (TransientError("HTTPSConnectionPool(host='s3')"), Trouble.OUTSIDE),
+        (OSError(errno.ENOSPC, "No space left on device"), Trouble.STORAGE_FULL),
+        (MemoryError(), Trouble.MEMORY),
+        (OperationalError("could not connect to server"), Trouble.DATABASE),
     ],
 )
 def test_a_passing_trouble_is_tried_again_up_to_the_cap(
-    ledger_settings: Any, trouble: Exception, words: str
+    ledger_settings: Any, trouble: Exception, words: Trouble
 ) -> None:
     ledger_settings.JOB_MAX_ATTEMPTS = 2
     job = new_job()
@@ -185,10 +237,14 @@ def test_a_passing_trouble_is_tried_again_up_to_the_cap(
     job_handlers.on("simple", fail)
     jobs.run(job.id)
     assert fresh(job).state == JobState.QUEUED
-    assert words in fresh(job).cause
+    assert fresh(job).cause == f"{words.label}; it is tried again by itself"
     jobs.run(job.id)
-    assert fresh(job).state == JobState.FAILED
-    assert words in fresh(job).cause
+    ended = fresh(job)
+    assert (ended.state, ended.trouble) == (JobState.FAILED, words)
+    assert ended.cause.startswith(f"{words.label} 2 times. ")
+    # the raw text is kept apart, for those who look after the program
+    assert type(trouble).__name__ in ended.detail
+    assert str(trouble) not in ended.cause or not str(trouble)
     assert [job.id] == job_handlers.LOST
 
 
@@ -208,8 +264,25 @@ def test_a_defect_of_ours_ends_the_job_and_is_still_heard() -> None:
     with pytest.raises(ZeroDivisionError):
         jobs.run(job.id)
     assert fresh(job).state == JobState.FAILED
-    assert "ZeroDivisionError" in fresh(job).cause
+    assert fresh(job).trouble == Trouble.DEFECT
+    assert fresh(job).cause.startswith("a defect of AstrID stopped this step. Retry once; ")
+    assert "ZeroDivisionError" in fresh(job).detail
+    assert "test_lost_jobs.py" in fresh(job).detail
     assert [job.id] == job_handlers.LOST
+
+
+def test_a_refusal_in_words_of_our_own_is_told_with_them() -> None:
+    job = new_job()
+
+    def fail(context: JobContext) -> None:
+        msg = "frame.fits: the stored bytes 0123456789 are gone"
+        raise ApplicationError(msg)
+
+    job_handlers.on("simple", fail)
+    with pytest.raises(ApplicationError):
+        jobs.run(job.id)
+    assert fresh(job).trouble == Trouble.REFUSED
+    assert "frame.fits: the stored bytes 0123456789 are gone. Mend" in fresh(job).cause
 
 
 def test_a_job_of_unknown_kind_fails_with_its_reason() -> None:
@@ -278,11 +351,17 @@ def test_a_queue_without_workers_does_not_silence_the_others(
 def test_jobs_of_stopped_workers_are_handed_back_without_losing_an_attempt() -> None:
     job = new_job()
     ledger.claim(job.id, worker="w")
-    assert jobs.release_running(count_attempt=False) == 1
+    assert jobs.release_running() == 1
     assert (fresh(job).state, fresh(job).attempts) == (JobState.QUEUED, 0)
-    ledger.claim(job.id, worker="w")
-    assert jobs.release_running(count_attempt=True) == 1
-    assert (fresh(job).state, fresh(job).attempts) == (JobState.QUEUED, 1)
+
+
+def test_jobs_of_workers_that_died_with_their_launcher_come_back_as_crashed() -> None:
+    waiting = [new_job(), new_job()]
+    for number, job in enumerate(waiting):
+        ledger.claim(job.id, worker=f"w{number}")
+    assert jobs.expire_leases() == 2
+    assert jobs.sweep().requeued == 2
+    assert [fresh(job).crashes for job in waiting] == [1, 1]
 
 
 def test_a_worker_with_a_wrong_clock_neither_steals_nor_keeps_a_lease(

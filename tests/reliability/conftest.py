@@ -34,7 +34,7 @@ def install(tmp_path: Path) -> Iterator[Installer]:
                 "ASTRID_JOB_LEASE_S": "2",
                 "ASTRID_JOB_BACKOFF_S": "0.1",
                 "ASTRID_JOB_RING_AGAIN_S": "2",
-                "ASTRID_JOB_MAX_ATTEMPTS": "30",
+                "ASTRID_JOB_MAX_CRASHES": "30",
                 "OMP_NUM_THREADS": "1",
                 "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
                 **environment,

@@ -129,12 +129,13 @@ def test_killing_redis_without_persistence_loses_and_doubles_nothing(install: In
 
 
 def test_a_job_that_kills_its_worker_fails_and_the_others_end(install: Installer) -> None:
-    installation = install(ASTRID_JOB_MAX_ATTEMPTS="2")
+    installation = install(ASTRID_JOB_MAX_CRASHES="2")
     installation.start_worker("worker", pool="solo")
     installation.start_sweeper()
     installation.command("-m", "tests.reliability.submit", "poison", "1")
     installation.command("-m", "tests.reliability.submit", STAGES[-1], "3")
     installation.wait_for_states({"failed": 1, "done": 3}, within_s=PATIENCE_S)
-    rows = installation.rows("SELECT cause FROM core_job WHERE state = 'failed'")
-    assert rows == [("worker lost 2 times",)]
+    rows = installation.rows("SELECT trouble, cause FROM core_job WHERE state = 'failed'")
+    assert [trouble for trouble, _ in rows] == ["worker_died"]
+    assert rows[0][1].startswith("the process that worked on it died 2 times. ")
     assert len(installation.rows("SELECT id FROM core_event WHERE kind = 'storm.lost'")) == 1

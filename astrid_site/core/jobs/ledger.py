@@ -22,6 +22,7 @@ from astrid_site.core.jobs.clock import back_off_s, db_time
 from astrid_site.core.jobs.records import Claim, NextJob, Outcome
 from astrid_site.core.jobs.ringing import ring_due
 from astrid_site.core.models import Job
+from astrid_site.core.reasons import Trouble, words_at_the_end, words_while_waiting
 from astrid_site.core.status import TERMINAL_JOBS, JobState
 
 _FREE: Mapping[str, Any] = {"token": None, "lease_until": None}
@@ -33,9 +34,12 @@ def _fresh(not_before_s: float = 0.0) -> dict[str, Any]:
         **_FREE,
         "state": JobState.QUEUED,
         "attempts": 0,
+        "crashes": 0,
         "progress": 0.0,
         "message": "",
         "cause": "",
+        "trouble": "",
+        "detail": "",
         "worker": "",
         "next_at": db_time(not_before_s),
         "rung_at": None,
@@ -108,6 +112,7 @@ def claim(job_id: UUID, *, worker: str) -> Claim | None:
             progress=0.0,
             message="",
             cause="",
+            trouble="",
             started_at=db_time(),
             finished_at=None,
         )
@@ -121,6 +126,7 @@ def claim(job_id: UUID, *, worker: str) -> Claim | None:
         subject_id=job.subject_id,
         token=token,
         attempt=job.attempts,
+        crashes=job.crashes,
     )
 
 
@@ -158,8 +164,9 @@ def _change(claim: Claim, **columns: Any) -> None:
         raise LeaseLostError(msg)
 
 
-def _end(claim: Claim, *, state: JobState, cause: str) -> Job:
+def _end(claim: Claim, *, state: JobState, cause: str, **more: Any) -> Job:
     columns: dict[str, Any] = {"state": state, "cause": cause, "finished_at": db_time(), **_FREE}
+    columns |= more
     if state == JobState.DONE:
         columns["progress"] = 1.0
     _change(claim, **columns)
@@ -175,10 +182,13 @@ def finish(claim: Claim, outcome: Outcome) -> None:
             submit(following, revive=True)
 
 
-def give_up(claim: Claim, cause: str) -> None:
+def give_up(
+    claim: Claim, trouble: Trouble, *, times: int = 1, said: str = "", raw: str = ""
+) -> None:
     """End the job as failed by the ledger itself and tell the application."""
+    cause = words_at_the_end(trouble, times=times, said=said)
     with transaction.atomic():
-        job = _end(claim, state=JobState.FAILED, cause=cause)
+        job = _end(claim, state=JobState.FAILED, cause=cause, trouble=trouble, detail=raw)
         tell_lost(job)
         announce(job)
 
@@ -203,18 +213,21 @@ def postpone(claim: Claim, reason: str, *, retry_in_s: float) -> None:
         announce(Job.objects.get(id=claim.job_id))
 
 
-def try_again(claim: Claim, cause: str) -> None:
+def try_again(claim: Claim, trouble: Trouble, *, raw: str = "") -> None:
     """Queue the job with back-off after a passing trouble, or give up at the cap."""
-    if claim.attempt >= settings.JOB_MAX_ATTEMPTS:
-        give_up(claim, f"gave up after {claim.attempt} attempts: {cause}")
+    times = claim.errors
+    if times >= settings.JOB_MAX_ATTEMPTS:
+        give_up(claim, trouble, times=times, raw=raw)
         return
     with transaction.atomic():
         _change(
             claim,
             **_FREE,
             state=JobState.QUEUED,
-            next_at=db_time(back_off_s(claim.attempt)),
-            cause=cause,
+            next_at=db_time(back_off_s(times)),
+            cause=words_while_waiting(trouble, times=times),
+            trouble=trouble,
+            detail=raw,
             rung_at=None,
         )
         announce(Job.objects.get(id=claim.job_id))
@@ -242,23 +255,27 @@ def retry(job: Job) -> bool:
     return True
 
 
-def expire_leases(*, worker: str) -> int:
-    """End the leases of a worker known to be dead, so that the sweeper need not wait for them."""
-    held = Job.objects.filter(state=JobState.RUNNING, worker=worker[:120])
+def expire_leases(*, worker: str | None = None) -> int:
+    """End the leases of a worker known to be dead, so that the sweeper need not wait for them.
+
+    Without a name those of all workers: only for the one process that knows that none is alive,
+    the launcher of the embedded installation before it starts some.
+    """
+    held = Job.objects.filter(state=JobState.RUNNING)
+    if worker is not None:
+        held = held.filter(worker=worker[:120])
     return held.update(lease_until=db_time(-1))
 
 
-def release_running(*, count_attempt: bool) -> int:
-    """Queue every running job again at once.
+def release_running() -> int:
+    """Queue every running job again at once, as if it had not been begun.
 
-    Only for the one process that knows that no worker is alive: the launcher of the embedded
-    installation, before it starts workers and after it stopped them.
+    Only for the launcher of the embedded installation, after it stopped its workers.
     """
-    used = Value(0) if count_attempt else Value(1)
     return Job.objects.filter(state=JobState.RUNNING).update(
         **_FREE,
         state=JobState.QUEUED,
-        attempts=Greatest(F("attempts") - used, Value(0)),
+        attempts=Greatest(F("attempts") - 1, Value(0)),
         next_at=db_time(),
         rung_at=None,
     )

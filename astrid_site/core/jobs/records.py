@@ -56,6 +56,12 @@ class Claim:
     subject_id: UUID
     token: UUID
     attempt: int
+    crashes: int = 0
+
+    @property
+    def errors(self) -> int:
+        """How often the job will have failed by itself, should this attempt fail."""
+        return self.attempt - self.crashes
 
     def row(self) -> dict[str, Any]:
         """Filter that matches the job's row only while the claim holds."""

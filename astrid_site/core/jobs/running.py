@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
@@ -14,18 +13,17 @@ from typing import Self
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
+from django.db import DatabaseError, connection, connections
 from django.utils.module_loading import import_string
 
-from astrid_site.core.errors import LeaseLostError, NotYetError, TransientError
+from astrid_site.core.errors import LeaseLostError, NotYetError
 from astrid_site.core.jobs import ledger
 from astrid_site.core.jobs.records import Claim, Handler
+from astrid_site.core.reasons import PASSING, own_words, raw_text, trouble_of
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
-_PASSING = (TransientError, MemoryError, OperationalError, InterfaceError)
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class JobContext:
@@ -130,27 +128,13 @@ def _work(claim: Claim, context: JobContext) -> None:
     except Exception as error:
         # A broken connection must not hide the trouble it belongs to.
         connection.close_if_unusable_or_obsolete()
-        if _is_passing(error):
-            logger.warning("%s %s will be tried again: %s", claim.kind, claim.job_id, error)
-            ledger.try_again(claim, _in_words(error))
+        trouble = trouble_of(error)
+        if trouble in PASSING:
+            logger.warning("%s %s met a passing trouble: %s", claim.kind, claim.job_id, error)
+            ledger.try_again(claim, trouble, raw=raw_text(error))
             return
-        ledger.give_up(claim, _in_words(error))
+        ledger.give_up(claim, trouble, said=own_words(error), raw=raw_text(error))
         raise
-
-
-def _is_passing(error: Exception) -> bool:
-    """Whether the same job may well succeed later."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    return isinstance(error, _PASSING)
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}" if str(error) else "not enough memory"
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"storage full: {error.strerror}"
-    return f"{type(error).__name__}: {error}"
 
 
 def _handler(kind: str) -> Handler:

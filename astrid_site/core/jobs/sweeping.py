@@ -12,6 +12,7 @@ from astrid_site.core.jobs.clock import back_off_s, db_time
 from astrid_site.core.jobs.records import SweepReport
 from astrid_site.core.jobs.ringing import ring_due
 from astrid_site.core.models import Job
+from astrid_site.core.reasons import Trouble, words_at_the_end, words_while_waiting
 from astrid_site.core.status import JobState
 
 logger = logging.getLogger(__name__)
@@ -42,20 +43,25 @@ def _return_expired() -> tuple[int, int]:
 
 def _return_one(job: Job) -> JobState | None:
     """Queue or fail one expired job; None when its worker, or another sweeper, was faster."""
-    is_last = job.attempts >= settings.JOB_MAX_ATTEMPTS
+    # counted apart from errors: a job is not to blame for every death of its worker, and yet one
+    # that kills each worker it meets must end
+    crashes = job.crashes + 1
+    is_last = crashes >= settings.JOB_MAX_CRASHES
     state = JobState.FAILED if is_last else JobState.QUEUED
-    times = "once" if job.attempts == 1 else f"{job.attempts} times"
-    cause = f"worker lost {times}"
+    tell = words_at_the_end if is_last else words_while_waiting
+    cause = tell(Trouble.WORKER_DIED, times=crashes)
     with transaction.atomic():
         mine = Job.objects.filter(
             id=job.id, token=job.token, state=JobState.RUNNING, lease_until__lt=db_time()
         ).update(
             state=state,
             cause=cause,
+            trouble=Trouble.WORKER_DIED,
+            crashes=crashes,
             token=None,
             lease_until=None,
             rung_at=None,
-            next_at=db_time(0.0 if is_last else back_off_s(job.attempts)),
+            next_at=db_time(0.0 if is_last else back_off_s(crashes)),
             finished_at=db_time() if is_last else None,
         )
         if not mine:

@@ -102,7 +102,7 @@ class Command(BaseCommand):
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
         if tasking.is_embedded():
             # No worker of this folder can be alive: this launcher holds the lock.
-            jobs.release_running(count_attempt=True)
+            jobs.expire_leases()
         password = ensure_curator()
         connections.close_all()
         return password
@@ -216,7 +216,7 @@ def _expire_leases(pid: int) -> None:
 def _release_jobs() -> None:
     """Hand back what the stopped workers were at, so that the next start need not wait."""
     if tasking.is_embedded():
-        jobs.release_running(count_attempt=False)
+        jobs.release_running()
 
 
 @contextmanager
