@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from django.db.backends.base.operations import BaseDatabaseOperations
 
+from astrid_site.core import append_only
 from tests import servers
 
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server", "admin_client"}
@@ -24,6 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if item.get_closest_marker("django_db") or fixtures & DATABASE_FIXTURES:
             item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def emptying_between_tests_is_deliberate() -> Iterator[None]:
+    """Tables are emptied after a test with transactions; append-only ones take a permit for it."""
+    flush = BaseDatabaseOperations.execute_sql_flush
+
+    def permitted(self: BaseDatabaseOperations, sql_list: Sequence[str]) -> None:
+        with append_only.permit():
+            flush(self, sql_list)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", permitted)
+        yield
 
 
 @pytest.fixture(scope="session")
