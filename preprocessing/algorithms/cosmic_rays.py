@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.masks import BoolArray
+from preprocessing.algorithms.compact_hits import (
+    COMPACT_SHARE,
+    compact_filters,
+    compact_hits,
+)
 from preprocessing.algorithms.moffat import Moffat
 
 FloatArray = NDArray[np.float32]
@@ -15,6 +20,11 @@ _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 # share of the PSF's own sharpness a pixel may not exceed: asymmetric PSFs and its errors
 _PSF_MARGIN = 0.6
 _NOISE_MARGIN = 3.0
+# round a pixel found already, less is needed to call its neighbours parts of the same track
+_TRACK_SIGMA = 4.0
+_TRACK_FLOOR = 3.0
+# light that a track leaves in the pixels it only grazes
+_TAIL_SIGMA = 1.0
 
 
 def sharpest_ratios(psf: Moffat) -> NDArray[np.float64]:
@@ -43,7 +53,7 @@ def mask_cosmic_rays(
     bad: BoolArray,
     psf: Moffat,
     sigma: float = 6.0,
-    iterations: int = 4,
+    iterations: int = 6,
 ) -> BoolArray:
     """Find cosmic rays in a background-subtracted frame.
 
@@ -56,7 +66,8 @@ def mask_cosmic_rays(
     psf : Moffat
         The PSF of the frame, the narrowest where it varies.
     sigma : float
-        Least height of a cosmic-ray pixel above the mean of two opposite neighbours [sigma].
+        Least height of a cosmic-ray pixel above the mean of two opposite neighbours [sigma];
+        five sixths of it are enough for what no star of any position could leave.
     iterations : int
         Rounds; each lets a track be eaten from its edge by replacing the pixels already found.
 
@@ -72,22 +83,34 @@ def mask_cosmic_rays(
     r the least ratio m / p of a star. Stars, however undersampled, cannot meet the second
     condition; a PSF too sharp to be told from a cosmic ray leaves both unmasked.
 
+    Two neighbours of one pixel are few against noise. Pixels, pairs and threes are therefore
+    also compared with the PSF fitted to all pixels around them (``compact_hits``), which finds
+    fainter hits; this test needs all those pixels and stays away from masked ones.
+
+    Pixels that touch a hit and lie 1 sigma above the sky are taken along: they hold the charge of
+    the track's edge. Nothing is masked that does not touch a hit, so that a star without one
+    keeps every pixel.
+
     References
     ----------
     .. [1] Lupton et al. 2001, ASP Conf. 238, 269 (the SDSS photometric pipeline).
     """
     work = np.where(bad, np.float32(0), data)
     noise = np.sqrt(variance)
-    ratios = sharpest_ratios(psf)
+    ratios, filters = sharpest_ratios(psf), compact_filters(psf)
     hits = np.zeros(data.shape, dtype=np.bool_)
     usable = ~bad
     unhit = usable.copy()
-    floor = np.float32(3.0) * noise
-    candidates = np.flatnonzero(usable & (work > sigma * noise))
-    candidates = _inside(candidates, data.shape)
+    least, floor = np.float32(COMPACT_SHARE * sigma), np.float32(_TRACK_FLOOR) * noise
+    candidates = _inside(np.flatnonzero(usable & (work > least * noise)), data.shape)
+    is_near = False
     for _ in range(iterations):
         hit = _is_hit(work, noise, usable, at=candidates, ratios=ratios, sigma=sigma)
-        new = candidates[hit]
+        more = compact_hits(
+            work, noise, usable, at=candidates, filters=filters, sigma=float(least), near=is_near
+        )
+        new = np.union1d(candidates[hit], _inside(more, data.shape))
+        new = new[unhit.ravel()[new]]
         if new.size == 0:
             break
         hits.ravel()[new] = True
@@ -96,8 +119,9 @@ def mask_cosmic_rays(
         work.ravel()[new] = _good_neighbour_mean(work, unhit, at=new)
         around = _neighbours_of(new, data.shape)
         candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor.ravel()[around])]
-        sigma = min(sigma, 4.0)
-    return _add_tails(hits, data, floor=floor, usable=usable)
+        sigma = min(sigma, _TRACK_SIGMA)
+        is_near = True
+    return _add_tails(hits, data, floor=np.float32(_TAIL_SIGMA) * noise, usable=usable)
 
 
 def _add_tails(
