@@ -66,8 +66,8 @@ class _Host:
                 [sys.executable, "-P", "-s", "-m", _MODULE],
                 cwd="/",
                 env=_environment(),
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )

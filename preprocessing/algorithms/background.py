@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sep
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import is_bad
+from preprocessing.algorithms.smoothing import gaussian_smooth
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -23,7 +23,9 @@ _SMOOTHING = 1.5
 # pull from which on a smoothed pixel belongs to a source with wide wings
 _BRIGHT_SIGMA = 20.0
 # pulls that fix the width of the noise to 0.1 %
-_SAMPLE = 500_000
+_SAMPLE = 300_000
+# step between the pixels that tell the median of a map of boxes: half the least box
+_COARSE = 8
 # rows worked on at once: their planes stay in the processor's cache
 _STRIP = 64
 # a frame must keep this share of source-free pixels to count as sky
@@ -138,7 +140,7 @@ def find_source_pixels(
     means -= level
     means /= _positive(noise)
     means[empty] = 0.0
-    smooth = ndimage.gaussian_filter(means, _SMOOTHING / 2.0, truncate=3.0)
+    smooth = gaussian_smooth(means, _SMOOTHING / 2.0)
     # white noise smoothed by a Gaussian keeps 1 / (2 sigma sqrt(pi)) of its width
     limit = _SOURCE_SIGMA / (2.0 * _SMOOTHING * np.sqrt(np.pi)) * 1.5
     grown = _grown(smooth > limit, 1)
@@ -146,7 +148,7 @@ def find_source_pixels(
     bright = smooth > _BRIGHT_SIGMA
     if bright.any():
         grown |= _grown(bright, 5)
-    return grown.repeat(2, axis=0).repeat(2, axis=1)[: data.shape[0], : data.shape[1]]
+    return _doubled(grown, data.shape)
 
 
 def _halved(data: FloatArray, bad: BoolArray) -> tuple[FloatArray, BoolArray]:
@@ -167,6 +169,16 @@ def _halved(data: FloatArray, bad: BoolArray) -> tuple[FloatArray, BoolArray]:
         np.divide(kept[:, ::2] + kept[:, 1::2], np.maximum(count, 1), out=means[half_rows])
         np.equal(count, 0, out=empty[half_rows])
     return means, empty
+
+
+def _doubled(flags: BoolArray, shape: tuple[int, ...]) -> BoolArray:
+    """Each flag as 2 x 2 pixels of a frame of ``shape``."""
+    ny, nx = shape
+    wide = np.empty((len(flags), nx), dtype=np.bool_)
+    wide[:, ::2], wide[:, 1::2] = flags, flags[:, : nx // 2]
+    doubled = np.empty((ny, nx), dtype=np.bool_)
+    doubled[::2], doubled[1::2] = wide, wide[: ny // 2]
+    return doubled
 
 
 def _grown(flags: BoolArray, steps: int) -> BoolArray:
@@ -199,8 +211,8 @@ def _box_size(shape: tuple[int, int], box: int) -> int:
 
 def _positive(noise: FloatArray) -> FloatArray:
     """The noise map with empty boxes replaced by the typical noise, so that it can divide."""
-    # the map varies over boxes of many pixels: every fourth tells its median
-    known = noise[::4, ::4]
+    # the map varies over boxes of many pixels: some tell its median
+    known = noise[::_COARSE, ::_COARSE]
     known = known[np.isfinite(known) & (known > 0)]
     if known.size == 0:
         msg = "the sky has no measurable noise"
@@ -227,8 +239,8 @@ def _calibrate(
 
 
 def _typical(smooth: FloatArray) -> float:
-    """Median of a map that varies over boxes of many pixels: every fourth pixel tells it."""
-    return float(np.median(smooth[::4, ::4]))
+    """Median of a map that varies over boxes of many pixels."""
+    return float(np.median(smooth[::_COARSE, ::_COARSE]))
 
 
 def _sample_pulls(

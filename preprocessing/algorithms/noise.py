@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import BoolArray
 from preprocessing.algorithms.background import Background
 from preprocessing.algorithms.moffat import Moffat
+from preprocessing.algorithms.smoothing import gaussian_smooth
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -185,7 +185,7 @@ def source_flux(data: FloatArray, noise: FloatArray, *, fwhm_pix: float) -> Floa
         Width of the PSF [pix].
     """
     sigma = max(0.8, 0.3 * fwhm_pix)
-    smooth = ndimage.gaussian_filter(data, sigma, truncate=3.0)
+    smooth = gaussian_smooth(data, sigma)
     smooth_noise = noise * np.float32(1.0 / (2.0 * sigma * np.sqrt(np.pi)))
     flux = np.where(smooth > 4.0 * smooth_noise, smooth, np.float32(0))
     flux = np.where((data > 8.0 * noise) & (smooth > 4.0 * smooth_noise), data, flux)
