@@ -27,6 +27,7 @@ from astrid_site.core.reasons import trouble_of, words_while_waiting
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import TERMINAL_JOBS, JobState, RunStatus
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
+from astrid_site.redrawing import REDRAW, run_redraw
 from catalog.models import AssociationRun, PhotometryRun
 from catalog.services import run_associate, run_photometry
 from detection.models import DetectionRun
@@ -209,7 +210,10 @@ def _succeed(stage: Stage, run: ProcessingRun, product: StageProduct) -> Sequenc
     return next_jobs
 
 
-HANDLERS: Mapping[str, Handler] = {stage.name: partial(run_stage, stage) for stage in STAGES}
+HANDLERS: Mapping[str, Handler] = {
+    **{stage.name: partial(run_stage, stage) for stage in STAGES},
+    REDRAW: run_redraw,
+}
 
 
 def start(observation: Observation) -> Job:

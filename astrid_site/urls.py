@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from astrid_site.core.streams import stream_events
-from astrid_site.views import errors, files, objects, observations, tonight
+from astrid_site.views import errors, files, objects, observations, tonight, viewer
 from catalog.views import listing as object_listing
 from observations.views import listing as observation_listing
 
@@ -15,6 +15,13 @@ observation_urls = [
     path("upload/", observations.upload, name="upload"),
     path("<uuid:observation_id>/", observations.detail, name="detail"),
     path("<uuid:observation_id>/images/<slug:panel>.png", observations.image, name="image"),
+    path("<uuid:observation_id>/viewer/", viewer.viewer, name="viewer"),
+    path(
+        "<uuid:observation_id>/views/<slug:stage>/<slug:sha256>/<path:part>",
+        viewer.view,
+        name="view",
+    ),
+    path("<uuid:observation_id>/redraw/", viewer.redraw, name="redraw"),
     path("<uuid:observation_id>/retry/", observations.retry, name="retry"),
     path("<uuid:observation_id>/cancel/", observations.cancel, name="cancel"),
 ]
@@ -31,6 +38,7 @@ urlpatterns = [
     path("events/", stream_events, name="events"),
     path("files/<uuid:file_id>/", files.download, name="previews"),
     path("observations/", include((observation_urls, "observations"))),
+    path("calibration/", include("preprocessing.urls")),
     path("candidates/", include("detection.urls")),
     path("vet/", include("curation.urls")),
     path("objects/", include((object_urls, "catalog"))),

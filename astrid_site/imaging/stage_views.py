@@ -52,7 +52,14 @@ def difference_layers(difference: Image, template: Image, score: FloatArray) -> 
     """Template, difference, score, and the noise of the difference."""
     shown = _hide(template.data, template, MaskPlane.NO_DATA)
     layers = [
-        _value_layer("template", shown, noise=_noise(template), unit=template.unit, of=template),
+        _value_layer(
+            "template",
+            shown,
+            noise=_noise(template),
+            unit=template.unit,
+            of=template,
+            noise_in="template-noise",
+        ),
         Layer(
             "difference",
             _hide(difference.data, difference, UNUSABLE),
@@ -76,6 +83,8 @@ def difference_layers(difference: Image, template: Image, score: FloatArray) -> 
             },
         ),
     ]
+    if template.variance is not None:
+        layers.append(_noise_layer("template-noise", template))
     if difference.variance is not None:
         layers.append(_noise_layer("difference-noise", difference))
     return layers

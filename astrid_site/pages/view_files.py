@@ -1,0 +1,60 @@
+"""The files that workers make for pages: where an observation's are, and parts of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from django.urls import reverse
+
+from astrid_site.core.models import StoredFile
+from astrid_site.core.storage import read_range
+from astrid_site.imaging.pyramid import Views
+from differencing.models import DifferenceRun
+from observations.models import Observation
+from preprocessing.models import ScienceImage
+from preprocessing.services.science import VIEWS_TYPE
+
+#: Indexes kept in memory by each server process; one is some ten kilobytes.
+KEPT = 64
+
+
+def stored_views(observation: Observation) -> dict[str, StoredFile]:
+    """The newest file of each stage that has one, by the stage's name.
+
+    Frames that were worked through by an older version have none; their previews were pictures.
+    """
+    science = ScienceImage.objects.filter(observation=observation, file__isnull=False)
+    difference = DifferenceRun.objects.filter(observation=observation, file__isnull=False)
+    found = {
+        stage: rows.select_related("preview_file").order_by("-created_at").first()
+        for stage, rows in (("preprocess", science), ("difference", difference))
+    }
+    return {
+        stage: run.preview_file
+        for stage, run in found.items()
+        if run and run.preview_file and run.preview_file.media_type == VIEWS_TYPE
+    }
+
+
+def has_images(observation: Observation) -> bool:
+    """Whether there is anything that could be drawn."""
+    rows = ScienceImage.objects.filter(observation=observation)
+    return rows.filter(file__isnull=False, stars_file__isnull=False).exists()
+
+
+def open_views(stored: StoredFile) -> Views:
+    """A stage's file; its index is read once by each process."""
+    return _open_views(stored.sha256, stored.pk)
+
+
+@lru_cache(maxsize=KEPT)
+def _open_views(sha256: str, key: object) -> Views:
+    # the content hash is all that is needed to read: no row is kept
+    stored = StoredFile(pk=key, sha256=sha256, name=sha256[:10])
+    return Views(lambda start, length: read_range(stored, start=start, length=length))
+
+
+def parts_url(observation: Observation, stage: str, stored: StoredFile) -> str:
+    """Address below which the parts of a file are; it changes with the content."""
+    given = {"observation_id": observation.pk, "stage": stage, "sha256": stored.sha256}
+    return reverse("observations:view", kwargs={**given, "part": "_"})[:-1]
