@@ -26,6 +26,7 @@ _BRIGHT_SIGMA = 20.0
 _SAMPLE = 300_000
 # step between the pixels that tell the median of a map of boxes: half the least box
 _COARSE = 8
+_BAND_PIXELS = 2**20
 # rows worked on at once: their planes stay in the processor's cache
 _STRIP = 64
 # a frame must keep this share of source-free pixels to count as sky
@@ -63,6 +64,25 @@ class Background:
         factor = float(np.sqrt(1.0 - share))
         noise_map = self.noise_map * np.float32(factor)
         return replace(self, noise_map=noise_map, noise=self.noise * factor)
+
+    def at_rows(self, rows: NDArray[np.intp]) -> Background:
+        """The sky of some rows of the frame, in that order."""
+        return replace(
+            self,
+            level=self.level[rows],
+            noise_map=self.noise_map[rows],
+            sources=self.sources[rows],
+        )
+
+
+def row_bands(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Rows that stand for a frame: all of a small one, else four bands of together 4 Mpix."""
+    ny, nx = shape
+    height = _BAND_PIXELS // nx
+    if 4 * height >= ny:
+        return np.arange(ny)
+    starts = np.linspace(0, ny - height, 4).astype(np.intp)
+    return np.asarray((starts[:, None] + np.arange(height)).ravel())
 
 
 def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Background:

@@ -35,7 +35,14 @@ def fit_moffat(cutouts: Cutouts, dx: Float64, dy: Float64, *, core: Moffat) -> M
     lower = [np.log(0.3), np.log(0.8), -0.7, -0.7]
     upper = [np.log(30.0), np.log(30.0), 0.7, 0.7]
     found = least_squares(
-        residuals, np.clip(start, lower, upper), bounds=(lower, upper), loss="soft_l1", max_nfev=25
+        residuals,
+        np.clip(start, lower, upper),
+        bounds=(lower, upper),
+        loss="soft_l1",
+        # far below what noise allows; the default of 1e-8 doubles the number of steps
+        ftol=1e-5,
+        xtol=1e-4,
+        max_nfev=25,
     )
     return _core_of(found.x)
 

@@ -11,7 +11,7 @@ from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField
-from preprocessing.algorithms.background import Background, fit_background
+from preprocessing.algorithms.background import Background, fit_background, row_bands
 from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
 from preprocessing.algorithms.dead_pixels import mask_dead_pixels
 from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
@@ -38,8 +38,8 @@ Metric = float | int | str | None
 
 _MIN_SIDE = 48
 # the first, rough width of the PSF needs no more pixels and stars than these
-_ROUGH_SIDE = 1536
-_ROUGH_STARS = 60
+_ROUGH_SIDE = 1024
+_ROUGH_STARS = 40
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ def preprocess_image(
     frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
     confusion = 0.0
     if given_variance is None:
-        bad = is_bad(frame.mask)
-        confusion = measure_confusion(frame.data, background, bad=bad, psf=core)
+        rows = row_bands(frame.shape)
+        bad, sky = is_bad(frame.mask[rows]), background.at_rows(rows)
+        confusion = measure_confusion(frame.data[rows], sky, bad=bad, psf=core)
         background = background.without_confusion(confusion)
         variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
         frame = frame.with_(variance=variance)

@@ -29,6 +29,8 @@ MIN_STARS = 5
 _MIN_SNR = 15.0
 _MAX_STARS = 400
 _ROUNDS = 4
+# stars that tell the width to a few per cent
+_ROUGH_STARS = 60
 # FWHM [relative] that the position in the frame may change
 _WIDTH_SCATTER = 0.15
 # stars that the order of the field needs
@@ -125,7 +127,7 @@ def estimate_core(image: Image, stars: StarList) -> Moffat:
     -------
     Moffat
     """
-    chosen = choose_psf_stars(image, stars)[:100]
+    chosen = choose_psf_stars(image, stars)[:_ROUGH_STARS]
     if chosen.size < 3:
         return moffat_of_fwhm(3.0)
     _, state = _settle(image, stars, chosen=chosen, core=moffat_of_fwhm(3.0))
@@ -146,7 +148,8 @@ def _settle(
         if kept.all() and wide == half:
             break
         chosen, half = chosen[kept], wide
-        state = _start(image, stars, chosen=chosen, half=half, core=state.core)
+        # the core is nearly right: it only follows what was dropped
+        state = _start(image, stars, chosen=chosen, half=half, core=state.core, rounds=2)
     return chosen, state
 
 
@@ -196,7 +199,13 @@ def _order(n_stars: int) -> int:
 
 
 def _start(
-    image: Image, stars: StarList, *, chosen: NDArray[np.intp], half: int, core: Moffat
+    image: Image,
+    stars: StarList,
+    *,
+    chosen: NDArray[np.intp],
+    half: int,
+    core: Moffat,
+    rounds: int = 3,
 ) -> _State:
     """Cut the stars out, free them of their neighbours and fit the common Moffat."""
     bad = is_bad(image.mask) | is_bad(image.mask, MaskPlane.STAR_HALO)
@@ -205,7 +214,7 @@ def _start(
     raw = cut(image.data, variance, bad=bad, x=x, y=y, half=half)
     dx, dy = x - raw.column, y - raw.row
     cutouts = raw
-    for _ in range(3):
+    for _ in range(rounds):
         core = fit_moffat(cutouts, dx, dy, core=core)
         neighbours = neighbour_images(raw, stars, chosen=chosen, core=core)
         cutouts = Cutouts(
