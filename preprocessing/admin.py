@@ -1,9 +1,72 @@
-"""Admin page of science images."""
+"""Admin pages of cameras, calibration frames, masters and science images."""
+
+from __future__ import annotations
+
+from typing import ClassVar
 
 from django.contrib import admin
 
-from astrid_site.core.admin import ReadOnlyAdmin
-from preprocessing.models import ScienceImage
+from astrid_site.core.admin import AuditedAdmin, ReadOnlyAdmin
+from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
+
+
+@admin.register(Camera)
+class CameraAdmin(AuditedAdmin):
+    """Cameras: sections, crosstalk, and whether their measured numbers are used."""
+
+    list_display = ("__str__", "survey", "gain", "stated_gain", "read_noise", "use_measured")
+    list_filter = ("use_measured",)
+    list_select_related = ("survey",)
+    search_fields = ("instrument", "detector", "survey__name")
+    readonly_fields: ClassVar = [
+        "gain",
+        "gain_error",
+        "stated_gain",
+        "read_noise",
+        "saturation",
+        "linearity",
+        "measured_at",
+        "warnings",
+    ]
+
+
+@admin.register(CalibrationFrame)
+class CalibrationFrameAdmin(ReadOnlyAdmin):
+    """Bias, dark and flat frames as they came in."""
+
+    list_display = ("name", "kind", "band", "exposure_s", "temperature_c", "observed_at", "problem")
+    list_filter = ("kind", "band")
+    list_select_related = ("camera",)
+    search_fields = ("name", "problem")
+    date_hierarchy = "observed_at"
+
+
+@admin.register(CalibrationMaster)
+class CalibrationMasterAdmin(AuditedAdmin):
+    """Masters: their validity, and whether they are used, can be changed."""
+
+    list_display = (
+        "__str__",
+        "camera",
+        "n_frames",
+        "noise",
+        "n_bad",
+        "verdict",
+        "is_active",
+    )
+    list_filter = ("kind", "verdict", "is_active", "band")
+    list_select_related = ("camera__survey",)
+    search_fields = ("band", "camera__instrument", "digest")
+    date_hierarchy = "observed_from"
+    readonly_fields: ClassVar = [
+        field.name
+        for field in (*CalibrationMaster._meta.fields, *CalibrationMaster._meta.many_to_many)
+        if field.name not in {"valid_from", "valid_until", "is_active"}
+    ]
+
+    def has_add_permission(self, request: object) -> bool:
+        """Masters are built from frames, not through a form."""
+        return False
 
 
 @admin.register(ScienceImage)

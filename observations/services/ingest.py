@@ -19,7 +19,13 @@ from astrid_site.core.storage import put_file
 from astrid_site.imaging.errors import ImageReadError
 from observations.models import Observation, Survey
 from observations.services.overrides import parse_overrides
-from observations.services.reading import Frame, RefusedError, describe, understand
+from observations.services.reading import (
+    Frame,
+    RefusedError,
+    calibration_kind,
+    describe,
+    understand,
+)
 from observations.services.revision import (
     FITS_MEDIA_TYPE,
     changed_fields,
@@ -76,6 +82,12 @@ def ingest_file(
         if known:
             reason = revise(known, frame, changed=changed, actor=submitted_by, dry_run=dry_run)
             return IngestResult(known, "updated", reason, "", file_name)
+        kind = calibration_kind(frame)
+        if kind is not None:
+            # masters live above this app; they are reached by name, as the table of stages is
+            return import_module(settings.CALIBRATION).take_calibration_frame(  # type: ignore[no-any-return]
+                frame, kind=kind, survey=survey, submitted_by=submitted_by, dry_run=dry_run
+            )
         name = _observation_id(survey, frame)
         if dry_run:
             return IngestResult(None, "created", "would be taken in", "", file_name)

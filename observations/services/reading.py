@@ -86,6 +86,23 @@ def understand(
     )
 
 
+def calibration_kind(frame: Frame) -> str | None:
+    """ "bias", "dark" or "flat"; None for a frame of the sky.
+
+    Raises
+    ------
+    RefusedError
+        If the frame is a master that somebody else made: what it was made of is not known.
+    """
+    from observations.algorithms.frame_kinds import MASTER, SCIENCE, frame_kind
+
+    kind = frame_kind(frame.record.header)
+    if kind == MASTER:
+        reason = "a finished calibration master; send the raw frames it was made of"
+        raise RefusedError(reason, "calibration_master")
+    return None if kind == SCIENCE else kind
+
+
 def _check_companions(companions: Mapping[str, Path], *, shape: tuple[int, int]) -> None:
     from astrid_site.imaging.fits_io import read_header
 

@@ -200,8 +200,9 @@ def calibrate_image(image: Image, calibration: CalibrationSet, readout: Readout)
         done.append("dark" if abs(scale - 1.0) < 1e-3 else f"dark x {float(scale):.4g}")
     if flat is not None:
         response = np.where(flat.data > _LEAST_RESPONSE, flat.data, np.float32(1))
-        data = data / response
-        variance = variance / response**2 + (data / response) ** 2 * _variance_of(flat)
+        data = np.asarray(data / response, dtype=np.float32)
+        variance /= response**2
+        variance += (data / response) ** 2 * _variance_of(flat)
         done.append("flat")
     for master in (bias, dark, flat):
         if master is not None:

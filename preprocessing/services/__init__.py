@@ -1,5 +1,7 @@
-"""Writing science images."""
+"""Writing calibration frames, masters and science images."""
 
+from preprocessing.services.intake import BUILD_KIND, take_calibration_frame
+from preprocessing.services.masters import BuildResult, build_masters, run_build_job
 from preprocessing.services.products import (
     load_image,
     load_stars,
@@ -10,6 +12,7 @@ from preprocessing.services.products import (
 )
 from preprocessing.services.science import (
     PSF_NONE,
+    VIEWS_TYPE,
     Companions,
     StageViews,
     given_psf,
@@ -17,15 +20,20 @@ from preprocessing.services.science import (
     load_companions,
     load_raw,
     provenance_cards,
+    redraw,
     require_psf,
     run_preprocess,
     store_views,
 )
 
 __all__ = [
+    "BUILD_KIND",
     "PSF_NONE",
+    "VIEWS_TYPE",
+    "BuildResult",
     "Companions",
     "StageViews",
+    "build_masters",
     "given_psf",
     "has_psf",
     "load_companions",
@@ -34,10 +42,13 @@ __all__ = [
     "load_stars",
     "provenance_cards",
     "put_array",
+    "redraw",
     "require_psf",
+    "run_build_job",
     "run_preprocess",
     "store_image",
     "store_preview",
     "store_stars",
     "store_views",
+    "take_calibration_frame",
 ]

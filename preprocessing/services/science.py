@@ -19,6 +19,11 @@ from observations.models import Observation, ProcessingRun
 from observations.services.frames import frame_facts
 from observations.services.runs import clean_json
 from preprocessing.models import ScienceImage
+from preprocessing.services.calibrate import (
+    FrameCalibration,
+    calibrate_observation,
+    cut_to_light,
+)
 from preprocessing.services.products import load_image, load_stars, store_image, store_stars
 
 if TYPE_CHECKING:
@@ -50,27 +55,37 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     science = cast(ScienceImage, run)
     observation = science.observation
     progress(0.05, "reading the frame")
-    frame, warnings = load_raw(observation)
-    companions = load_companions(observation, shape=frame.shape)
+    raw, warnings = load_raw(observation)
+    companions = load_companions(observation, shape=raw.shape)
+    progress(0.1, "taking the detector out")
+    calibration = calibrate_observation(observation, raw)
+    frame, companions = calibration.image, _cut_companions(companions, calibration)
     progress(0.2, "masking, sky, stars, PSF")
     config = PreprocessConfig()
     done, psf_source = _calibrate(frame, companions, config)
     progress(0.8, "storing the science image")
     name = _product_name(observation)
-    cards = provenance_cards(observation, run)
+    cards = provenance_cards(observation, run) | calibration.cards
+    notes = (*calibration.notes, *done.notes)
     file = store_image(
-        done.image, kind=FileKind.SCIENCE, name=f"{name}-science.fits", header=cards,
-        history=done.notes,
-    )  # fmt: skip
+        done.image, kind=FileKind.SCIENCE, name=f"{name}-science.fits", header=cards, history=notes
+    )
     stars_file = store_stars(done.stars, name=f"{name}-stars.npy")
     preview = store_views(
-        _views(frame, done.image, done.stars, background=done.background.level),
+        _views(
+            cut_to_light(observation, raw, shape=frame.shape),
+            done.image,
+            done.stars,
+            background=done.background.level,
+        ),
         name=f"{name}.views",
     )
     metrics = {**done.metrics, **frame_numbers(done.image), "psf_source": psf_source}
+    metrics |= calibration.metrics
 
     def save() -> None:
         science.file, science.stars_file, science.preview_file = file, stars_file, preview
+        calibration.save_to(science)
         science.fwhm_pix = _number(metrics.get("fwhm_pix"))
         science.seeing_arcsec = _number(metrics.get("seeing_arcsec"))
         science.sky_noise = _number(metrics.get("sky_noise"))
@@ -83,9 +98,19 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     return StageProduct(
         metrics=metrics,
         parameters=asdict(config),
-        inputs=_inputs(observation),
+        inputs=_inputs(observation) | calibration.inputs,
         save=save,
-        log=(*warnings, *done.notes),
+        log=(*warnings, *notes),
+    )
+
+
+def _cut_companions(companions: Companions, calibration: FrameCalibration) -> Companions:
+    """Companions of the part of the frame that calibration left."""
+    mask, variance = companions.mask, companions.variance
+    return Companions(
+        None if mask is None else calibration.cut(mask),
+        None if variance is None else calibration.cut(variance),
+        companions.psf,
     )
 
 
@@ -286,8 +311,9 @@ def redraw(science: ScienceImage) -> StoredFile:
     if science.file is None or science.stars_file is None:
         msg = f"science: {science.pk} has no product"
         raise ValueError(msg)
-    raw, _ = load_raw(science.observation)
-    views = _views(raw, load_image(science.file), load_stars(science.stars_file), background=None)
+    image = load_image(science.file)
+    raw = cut_to_light(science.observation, load_raw(science.observation)[0], shape=image.shape)
+    views = _views(raw, image, load_stars(science.stars_file), background=None)
     return store_views(views, name=f"{_product_name(science.observation)}.views")
 
 
