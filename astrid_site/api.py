@@ -31,6 +31,7 @@ from curation.api import CandidateVerdict, NextCandidates
 from detection.api import CandidateDetail, CandidateList, CandidatePanel, CandidatePixels
 from observations.api import ObservationDetail, ObservationList, SurveyList
 from observations.models import Observation
+from preprocessing.api import CameraList, MasterDetail, MasterList
 
 app_name = "api"
 
@@ -186,6 +187,9 @@ urlpatterns = [
         name="candidate-panel",
     ),
     path("candidates/<uuid:pk>/verdict/", CandidateVerdict.as_view(), name="candidate-verdict"),
+    path("cameras/", CameraList.as_view(), name="camera-list"),
+    path("masters/", MasterList.as_view(), name="master-list"),
+    path("masters/<uuid:pk>/", MasterDetail.as_view(), name="master-detail"),
     path("objects/", ObjectList.as_view(), name="object-list"),
     path("objects/cone/", ConeSearch.as_view(), name="object-cone"),
     path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),

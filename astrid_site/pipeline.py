@@ -46,7 +46,7 @@ from observations.services.runs import (
 )
 from preprocessing.models import ScienceImage
 from preprocessing.selectors import finished_images
-from preprocessing.services import run_preprocess
+from preprocessing.services import BUILD_KIND, run_build_job, run_preprocess
 
 if TYPE_CHECKING:
     from astrid_site.accounts.models import User
@@ -213,6 +213,7 @@ def _succeed(stage: Stage, run: ProcessingRun, product: StageProduct) -> Sequenc
 HANDLERS: Mapping[str, Handler] = {
     **{stage.name: partial(run_stage, stage) for stage in STAGES},
     REDRAW: run_redraw,
+    BUILD_KIND: run_build_job,
 }
 
 

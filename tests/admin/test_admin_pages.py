@@ -25,6 +25,7 @@ from curation.services import give_verdict
 from differencing.models import ReferenceEpoch, ReferenceImage
 from observations.models import Observation, Survey
 from preprocessing.models import ScienceImage
+from tests.preprocessing.factories import make_master
 from tests.web.factories import World, make_epoch
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +57,7 @@ def fill(world: World, people: dict[str, User], number: int) -> None:
         stars_file=stored(f"stars {number}"),
         epochs_digest=str(number) * 64,
     )
+    make_master(world.survey, exposure_s=float(number))
     for image in ScienceImage.objects.all():
         ReferenceEpoch.objects.create(reference=reference, science_image=image, weight=1.0)
 

@@ -22,6 +22,7 @@ from astrid_site.accounts import services
 from astrid_site.accounts.models import ApiKey, User
 from astrid_site.core.models import Job
 from differencing.models import DifferenceRun
+from tests.preprocessing.factories import make_master
 from tests.web.factories import World
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -46,6 +47,9 @@ TABLE: dict[str, dict[str, int]] = {
     "observations:image": reads(VIEWER),
     "observations:retry": {"POST": RESEARCHER},
     "observations:cancel": {"POST": RESEARCHER},
+    "preprocessing:calibration": reads(VIEWER),
+    "preprocessing:master": reads(VIEWER),
+    "preprocessing:picture": reads(VIEWER),
     "detection:cutout": reads(VIEWER),
     "curation:vet": reads(CURATOR),
     "curation:queue": reads(CURATOR),
@@ -81,6 +85,9 @@ TABLE: dict[str, dict[str, int]] = {
     "api:candidate-pixels": reads(VIEWER),
     "api:candidate-panel": reads(VIEWER),
     "api:candidate-verdict": reads(VIEWER, PUT=CURATOR, DELETE=CURATOR),
+    "api:camera-list": reads(VIEWER),
+    "api:master-list": reads(VIEWER),
+    "api:master-detail": reads(VIEWER),
     "api:object-list": reads(VIEWER),
     "api:object-cone": reads(VIEWER),
     "api:object-detail": reads(VIEWER),
@@ -124,13 +131,16 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "api:job-detail": {"pk": Job.objects.all()[0].pk},
         "api:candidate-panel": {"pk": candidate.pk, "panel": "score"},
     }
+    master = make_master(world.survey)
     pk = {"observation": frame.pk, "candidate": candidate.pk, "object": thing.pk}
+    pk["master"] = master.pk
     general = {
         "observation_id": frame.pk,
         "object_id": thing.pk,
         "detection_id": candidate.pk,
         "file_id": run.file_id,
         "key_id": key.pk,
+        "master_id": master.pk,
     }
     return {
         name: by_name.get(name)
