@@ -79,6 +79,7 @@ INSTALLED_APPS = [
     "detection",
     "catalog",
     "curation",
+    "astrid_site.launcher",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

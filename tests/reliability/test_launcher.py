@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from astrid_site.launcher import _SUMMARY, Supervisor, port_problem
+from astrid_site.launcher.ports import port_problem
+from astrid_site.launcher.supervisor import _SUMMARY, Supervisor
 from observations.management.commands.ingest import _report
 from observations.services import IngestResult
 from tests import servers
@@ -139,7 +140,7 @@ def test_children_die_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from astrid_site.launcher import Supervisor\n"
+        "from astrid_site.launcher.supervisor import Supervisor\n"
         "s = Supervisor(Path(sys.argv[1]), say=print, environment=dict(os.environ))\n"
         "s.start('web', ['sh', '-c', 'echo $$; exec sleep 60'])\n"
         "time.sleep(60)\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from astrid_site.core.first_account import CURATOR, give_new_password
+from astrid_site.launcher.first_account import CURATOR, give_new_password
 
 
 class Command(BaseCommand):

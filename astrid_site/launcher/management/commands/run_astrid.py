@@ -22,9 +22,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 from astrid_site.core import jobs, tasking
-from astrid_site.core.first_account import CURATOR, ensure_curator
 from astrid_site.core.management.commands.load_demo import is_loaded
-from astrid_site.launcher import Supervisor, is_listening, port_problem
+from astrid_site.launcher.first_account import CURATOR, ensure_curator
+from astrid_site.launcher.ports import is_listening, port_problem
+from astrid_site.launcher.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 

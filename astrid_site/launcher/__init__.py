@@ -1,0 +1,1 @@
+"""Starts a whole installation on one machine: above all apps, as it needs several."""
