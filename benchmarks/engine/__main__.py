@@ -16,7 +16,7 @@ import os
 import shutil
 import sys
 import tempfile
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +30,7 @@ from benchmarks.engine.contestants import (
     run_warm,
     versions,
 )
+from benchmarks.engine.explain import explain
 from benchmarks.engine.processes import ROOT, Cost
 from benchmarks.engine.regimes import REGIMES
 from benchmarks.engine.results import Results, commit_of_tree
@@ -73,6 +74,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", nargs="+", type=int, default=[1])
     parser.add_argument("--peers", action="store_true", help="run the peers beside the engine")
     parser.add_argument("--quick", action="store_true", help="one cold run, no warm worker")
+    parser.add_argument("--explain", action="store_true", help="say what was lost and false")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved cold rounds")
     parser.add_argument("--repeats", type=int, default=5, help="warm repeats")
     parser.add_argument("--threads", type=int, default=2)
@@ -109,10 +111,17 @@ def measure(
             entrants, files, scene_folder, rounds=1 if options.quick else options.rounds
         )
         for entrant in entrants:
-            record = describe(entrant, scene_folder, truth, costs=costs[entrant.name], size=size)
+            record = describe(
+                entrant, scene_folder, truth, costs=costs[entrant.name], is_loud=options.explain
+            )
             record |= {"error": errors[entrant.name]} if entrant.name in errors else {}
             if entrant.name == "AstrID" and entrant.name not in errors and not options.quick:
-                record |= warm_record(files, scene_folder, options=options, size=size)
+                record |= run_warm(
+                    files,
+                    scene_folder / "warm",
+                    threads=options.threads,
+                    repeats=options.repeats,
+                )
             record |= provenance()
             results.add(record, regime=name, size=size, seed=seed, contestant=entrant.name)
         return "AstrID" in errors
@@ -148,7 +157,7 @@ def output_of(name: str, folder: Path) -> Path:
 
 
 def describe(
-    entrant: Contestant, folder: Path, truth: Truth, *, costs: list[Cost], size: int
+    entrant: Contestant, folder: Path, truth: Truth, *, costs: list[Cost], is_loud: bool
 ) -> dict[str, Any]:
     """Costs and scores of one contestant."""
     if not costs:
@@ -160,26 +169,22 @@ def describe(
         "rounds": len(costs),
         "peak_mb": max(cost.peak_mb for cost in costs),
     }
-    record["peak_mb_per_mpix"] = record["peak_mb"] / (size**2 / 1e6)
+    record["peak_mb_per_mpix"] = record["peak_mb"] / (truth.excluded.size / 1e6)
     output = output_of(entrant.name, folder)
     if entrant.read is not None:
-        record |= score_product(entrant.read(output), truth)
+        product = entrant.read(output)
+        record |= score_product(product, truth)
+        if is_loud:
+            print("\n".join([f"{folder.name}, {entrant.name}:", *explain(product, truth)]))
     if entrant.name == "AstrID":
         record |= astrid_notes(output)
     return record
 
 
-def warm_record(
-    files: SceneFiles, folder: Path, *, options: argparse.Namespace, size: int
-) -> dict[str, Any]:
-    """The warm worker's part of the record; peak memory is the larger of cold and warm."""
-    return run_warm(files, folder / "warm", threads=options.threads, repeats=options.repeats)
-
-
 def provenance() -> dict[str, Any]:
     """When, on which code, and beside how much other work."""
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "commit": commit_of_tree(),
         "load": os.getloadavg()[0],
     }

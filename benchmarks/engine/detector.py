@@ -36,6 +36,8 @@ def expose(scene: Float64, rng: np.random.Generator) -> Frame:
     ----------
     scene : NDArray[float64], shape (ny, nx)
         Expected electrons, sky included.
+    rng : numpy.random.Generator
+        Draws everything.
 
     Returns
     -------

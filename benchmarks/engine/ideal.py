@@ -7,7 +7,9 @@ the noises white with variances s^2 and r^2, the least-variance unbiased estimat
 
 k the frequencies of the science grid. That is the matched filter of the proper difference
 (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27, eqs. 13 to 17), written out here anew. The S/N of a
-transient is F / sigma with sigma from what lies under it without it: sky, read noise, host.
+transient is F over the standard error of that estimate with every noise in it: sky, read noise
+and host of both frames, and the source's own photons, sigma^2 + F sum_x w(x)^2 P_s(x), w being
+the filter's weights in the science frame.
 """
 
 from __future__ import annotations
@@ -44,9 +46,19 @@ class Filters:
     science: Float64
     profile: Float64
 
+    @property
+    def photon_weight(self) -> float:
+        """Variance that each electron of the source adds."""
+        return float(np.sum(self.science**2 * self.profile))
+
     def sigma_with(self, flux: float) -> float:
         """Standard error [electrons] with the source's own photons."""
-        return float(np.sqrt(self.sigma**2 + flux * np.sum(self.science**2 * self.profile)))
+        return float(np.sqrt(self.sigma**2 + flux * self.photon_weight))
+
+    def flux_for(self, snr: float) -> float:
+        """Electrons that give an S/N: the root of F^2 = snr^2 (sigma^2 + F photon_weight)."""
+        half = snr**2 * self.photon_weight / 2.0
+        return float(half + np.sqrt(half**2 + (snr * self.sigma) ** 2))
 
 
 def best_filters(
@@ -100,6 +112,8 @@ def local_variance(variance: Float64, psf: MoffatField, *, x: Float64, y: Float6
     ----------
     variance : NDArray[float64], shape (ny, nx)
         Per pixel of the PSF's frame.
+    psf : MoffatField
+        Its square gives the weights.
     x, y : NDArray[float64], shape (n,)
         Positions in it; those outside take the nearest pixels.
     """
@@ -132,7 +146,7 @@ def difference_kernels(
     return (_square(pr * white), _square(ps * white)), (_crop(one), match)
 
 
-def _square(spectrum: Float64) -> Float64:
+def _square(spectrum: NDArray[np.complexfloating]) -> Float64:
     return _crop(np.fft.fftshift(np.fft.ifft2(spectrum).real) ** 2)
 
 

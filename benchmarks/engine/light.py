@@ -154,7 +154,8 @@ def add_points(
 def _add_stamps(scene: Float64, stamps: Float32, *, x: Float64, y: Float64) -> None:
     ny, nx = scene.shape
     half = stamps.shape[-1] // 2
-    for stamp, column, row in zip(stamps, np.rint(x).astype(int), np.rint(y).astype(int)):
+    columns, rows = np.rint(x).astype(int), np.rint(y).astype(int)
+    for stamp, column, row in zip(stamps, columns, rows, strict=True):
         left, bottom = column - half, row - half
         x0, x1 = max(left, 0), min(left + 2 * half + 1, nx)
         y0, y1 = max(bottom, 0), min(bottom + 2 * half + 1, ny)

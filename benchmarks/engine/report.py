@@ -41,14 +41,14 @@ def peers_of(results: Results, regime: str, size: int) -> dict[str, dict[str, An
     """The other contestants of a regime and size."""
     return {
         name: results.merged(regime, size, name)
-        for kept, width, name in results.keys()
+        for kept, width, name in results.measured()
         if kept == regime and width == size and name != OURS
     }
 
 
 def document(results: Results) -> str:
     """docs/benchmarks.md from everything that was measured."""
-    sizes = sorted({size for _, size, name in results.keys() if name == OURS}, reverse=True)
+    sizes = sorted({size for _, size, name in results.measured() if name == OURS}, reverse=True)
     parts = [_preamble(results)]
     parts += [_overview(results, size) for size in sizes]
     parts += [_costs(results), _peers(results)]
@@ -56,7 +56,7 @@ def document(results: Results) -> str:
         _section(results, regime, size)
         for size in sizes
         for regime in REGIMES
-        if (regime, size, OURS) in results.keys()
+        if (regime, size, OURS) in results.measured()
     ]
     return "\n".join(part for part in parts if part).rstrip() + "\n"
 
@@ -64,7 +64,9 @@ def document(results: Results) -> str:
 def _preamble(results: Results) -> str:
     setting = results.setting
     told = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
-    dates = sorted(results.merged(*key).get("date", "") for key in results.keys() if key[2] == OURS)
+    dates = sorted(
+        results.merged(*key).get("date", "") for key in results.measured() if key[2] == OURS
+    )
     return f"""# Benchmarks of the engine
 
 Made by `python -m benchmarks.engine`; edit the benchmark, not this page. Measured from {dates[0]}
@@ -89,8 +91,8 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
 8, 10, 15, 20, 30 or 50; half of them lie on galaxies.
 
 - **S/N**: flux over the least standard error that the pair allows, that is of the matched filter
-  on the proper difference with both true PSFs and the variance under the source (sky, read noise,
-  host), the source's own photons left out.
+  on the proper difference with both true PSFs and the variance under the source: sky, read noise
+  and host in both frames, and the source's own photons.
 - **Completeness, false candidates**: of the final candidate list, matched within 2.5 pixels; false
   beyond 4 pixels of every transient. Both leave out 5 pixels around masked ones and 30 at edges;
   "away" is more than 30 pixels from a saturated or bled pixel.
@@ -98,7 +100,7 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
   variance of the pair, scaled by the contestant's own blank sky.
 - **Pull width, lag-1**: pixels without light in either image; pulls by the contestant's own errors.
 - **Flux**: recovered transients of S/N 7 to 50, against total true flux; scatter in units of the
-  ideal error with the source's photons, S/N 7 to 20.
+  same least error, S/N 7 to 20.
 - **Cold** is the whole command with start-up and products written; **warm** the same command again
   in a process that ran it before. Memory counts the command and its FITS reader together.
 """
@@ -106,7 +108,7 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
 
 def _overview(results: Results, size: int) -> str:
     """One line for each figure, one column for each regime."""
-    regimes = [name for name in REGIMES if (name, size, OURS) in results.keys()]
+    regimes = [name for name in REGIMES if (name, size, OURS) in results.measured()]
     if not regimes:
         return ""
     lines = [
@@ -134,7 +136,7 @@ def _costs(results: Results) -> str:
         "|---|" + "---|" * (len(COST) + 1),
     ]
     growth = []
-    for regime, size, name in sorted(results.keys()):
+    for regime, size, name in sorted(results.measured()):
         if name != OURS:
             continue
         record = results.merged(regime, size, OURS)
@@ -169,11 +171,13 @@ def _peers(results: Results) -> str:
     lines = [
         "## Peers, in the same rounds",
         "",
-        "| regime, size | contestant | wall best / median [s] | cpu [s] | peak [MB] | S/N 5 | 7 | 10"
-        " | false away / all | chi2 / 90 % | lag-1 |",
+        "| regime, size | contestant | wall best / median [s] | cpu [s] | peak [MB] "
+        "| S/N 5 | 7 | 10 | false away / all | chi2 / 90 % | lag-1 |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    shown = dict.fromkeys((regime, size) for regime, size, name in results.keys() if name != OURS)
+    shown = dict.fromkeys(
+        (regime, size) for regime, size, name in results.measured() if name != OURS
+    )
     for regime, size in shown:
         everyone = {OURS: results.merged(regime, size, OURS)} | peers_of(results, regime, size)
         for name, record in everyone.items():

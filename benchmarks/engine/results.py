@@ -43,7 +43,7 @@ class Results:
         """Versions, machine, and peers that are missing."""
         return dict(self._held["setting"])
 
-    def keys(self) -> list[tuple[str, int, str]]:
+    def measured(self) -> list[tuple[str, int, str]]:
         """(regime, size, contestant) of everything kept, in order of measurement."""
         seen: dict[tuple[str, int, str], None] = {}
         for key in self._held["records"]:

@@ -33,7 +33,7 @@ _STAR_SNR = 50.0
 class Transients:
     """New sources; arrays of shape (n,), fluxes [adu of the science frame].
 
-    ``sigma`` is the least standard error of the flux with the source's own photons in it;
+    ``sigma`` is the least standard error of the flux, so that ``flux / sigma`` is ``snr``;
     ``usable`` is False near masked pixels, the frame's edge, and outside the reference.
     """
 
@@ -221,7 +221,7 @@ def _draw_transients(
             science_variance=float(science_variance[i]),
             reference_variance=float(reference_variance[i]),
         )
-        flux[i] = snr[i] * best.sigma
+        flux[i] = best.flux_for(float(snr[i]))
         sigma[i] = best.sigma_with(float(flux[i]))
     return Transients(
         x=x,

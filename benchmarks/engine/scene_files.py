@@ -29,7 +29,7 @@ class SceneFiles:
 def write_scene(scene: Scene, folder: Path) -> SceneFiles:
     """Write both frames and masks; the WCS in each header is off by its astrometric error."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
+    paths: dict[str, Path] = {}
     for name, frame, epoch, where, error in (
         (
             "reference",

@@ -67,7 +67,7 @@ def score_product(product: Product, truth: Truth) -> Scores:
 
 def count_found(product: Product, truth: Truth) -> Scores:
     """Transients in the candidate list, for each S/N: ``found_5`` of ``true_5``."""
-    matched = _matches(product, truth.transients)[0]
+    matched = match_transients(product, truth.transients)[0]
     scores: Scores = {}
     for snr in np.unique(truth.transients.snr):
         here = (truth.transients.snr == snr) & truth.transients.usable
@@ -76,7 +76,7 @@ def count_found(product: Product, truth: Truth) -> Scores:
     return scores
 
 
-def _matches(product: Product, transients: Transients) -> tuple[Bool, NDArray[np.int64]]:
+def match_transients(product: Product, transients: Transients) -> tuple[Bool, NDArray[np.int64]]:
     """Whether each transient is in the list, and which entry is nearest."""
     if len(product.x) == 0 or len(transients.x) == 0:
         n = len(transients.x)
@@ -113,26 +113,27 @@ def measure_blank_sky(product: Product, truth: Truth) -> Scores:
     ``pull_width`` is of the pixels over the contestant's own errors, ``score_width`` of its
     significance map, ``lag1`` the larger of both axes' correlations.
     """
-    assert_difference(product)
-    blank = truth.blank & product.valid & np.isfinite(product.difference)
+    difference = _difference_of(product)
+    blank = truth.blank & product.valid & np.isfinite(difference)
     n_blank = int(blank.sum())
     scores: Scores = {"n_blank": n_blank}
     if n_blank < _LEAST_BLANK:
         return scores
-    scores["lag1"] = max((lag1(product.difference, blank, axis) for axis in (0, 1)), key=abs)
+    scores["lag1"] = max((lag1(difference, blank, axis) for axis in (0, 1)), key=abs)
     if product.variance is not None:
         usable = blank & (product.variance > 0)
-        scores["pull_width"] = width(product.difference[usable] / np.sqrt(product.variance[usable]))
+        scores["pull_width"] = width(difference[usable] / np.sqrt(product.variance[usable]))
     if product.score is not None:
         scores["score_width"] = width(product.score[blank])
     return scores
 
 
-def assert_difference(product: Product) -> None:
-    """Refuse to measure what was not handed back."""
+def _difference_of(product: Product) -> Float32:
+    """The difference, which not everyone hands back."""
     if product.difference is None:
         msg = "product: no difference image"
         raise ValueError(msg)
+    return product.difference
 
 
 def lag1(difference: Float32, blank: Bool, axis: int) -> float:
@@ -154,16 +155,17 @@ def measure_stars(product: Product, truth: Truth) -> Scores:
     blank sky, so that no contestant is helped by errors it overstates; ``chi2_own`` uses its own.
     """
     variance = truth.variance_white if product.is_white else truth.variance_plain
-    blank = truth.blank & product.valid & np.isfinite(product.difference)
+    difference = _difference_of(product)
+    blank = truth.blank & product.valid & np.isfinite(difference)
     if blank.sum() < _LEAST_BLANK or len(truth.star_x) == 0:
         return {"n_stars": 0}
-    factor = width(product.difference[blank] / np.sqrt(variance[blank])) ** 2
-    true = _star_chi2(product.difference, variance * np.float32(factor), product.valid, truth)
+    factor = width(difference[blank] / np.sqrt(variance[blank])) ** 2
+    true = _star_chi2(difference, variance * np.float32(factor), product.valid, truth)
     scores: Scores = {"n_stars": len(true)}
     if len(true):
         scores |= {"chi2": float(np.median(true)), "chi2_p90": float(np.percentile(true, 90))}
     if product.variance is not None:
-        own = _star_chi2(product.difference, product.variance, product.valid, truth)
+        own = _star_chi2(difference, product.variance, product.valid, truth)
         if len(own):
             scores["chi2_own"] = float(np.median(own))
             scores["chi2_own_p90"] = float(np.percentile(own, 90))
@@ -195,7 +197,7 @@ def measure_flux(product: Product, transients: Transients) -> Scores:
     """
     if product.flux is None:
         return {}
-    matched, index = _matches(product, transients)
+    matched, index = match_transients(product, transients)
     bright = (transients.snr >= _FLUX_SNR[0]) & (transients.snr <= _FLUX_SNR[1])
     use = matched & transients.usable & bright
     measured = product.flux[index[use]] if len(product.flux) else np.zeros(0)
