@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from astrid_site.core.templatetags.astro import significant
 from differencing.models import DifferenceRun
@@ -89,6 +91,74 @@ def quality_of(run: DifferenceRun) -> Quality:
         method_reason=plain_words(run.method_reason),
         reasons=tuple(plain_words(str(reason)) for reason in run.quality_reasons),
     )
+
+
+@dataclass(frozen=True)
+class QualityRow:
+    """One number of a difference against its limit.
+
+    ``used`` is the part of the allowed departure from the ideal that was used up: 1 is the limit.
+    """
+
+    name: str
+    value: str
+    limit: str
+    used: float | None
+    verdict: str
+
+    @property
+    def bar(self) -> float:
+        """Length of a bar whose limit is drawn at 50 of 100."""
+        return 0.0 if self.used is None else round(min(100.0, 50.0 * self.used), 1)
+
+
+def quality_rows(run: DifferenceRun) -> list[QualityRow]:
+    """Every number that the quality was judged by, with the limit of the day."""
+    told = run.metrics.get("quality_limits") or []
+    return [_quality_row(limit, run.metrics.get(str(limit["name"]))) for limit in told]
+
+
+def _quality_row(told: dict[str, Any], value: object) -> QualityRow:
+    words = _NUMBERS.get(told["name"]) or _Words(told["name"].replace("_", " "))
+    passing, tolerable = _bounds(told["passing"]), _bounds(told["tolerable"])
+    shown = {"name": words.name, "limit": _limit_in_words(passing, words)}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return QualityRow(**shown, value="not measured", used=None, verdict="downgrade")
+    verdict = "fail"
+    for name, (low, high) in (("downgrade", tolerable), ("pass", passing)):
+        if low <= value <= high:
+            verdict = name
+    used = _used(float(value), passing)
+    return QualityRow(**shown, value=_show(float(value), words), used=used, verdict=verdict)
+
+
+def _bounds(told: Sequence[float | None]) -> tuple[float, float]:
+    """Limits as they were before JSON, which knows no infinity."""
+    low, high = told
+    return (-math.inf if low is None else low, math.inf if high is None else high)
+
+
+def _used(value: float, passing: tuple[float, float]) -> float:
+    """How much of the allowance a number took; the ideal is zero, the middle or the far end."""
+    low, high = passing
+    if math.isinf(high):
+        return low / value if value > 0 else math.inf
+    if low == 0:
+        return value / high
+    if high == 1:
+        return (high - value) / (high - low)
+    return abs(2 * value - low - high) / (high - low)
+
+
+def _limit_in_words(passing: tuple[float, float], words: _Words) -> str:
+    low, high = passing
+    if math.isinf(high):
+        return f"at least {_show(low, words)}"
+    if low == 0:
+        return f"at most {_show(high, words)}"
+    if high == 1:
+        return f"at least {_show(low, words)}"
+    return f"{_show(low, words)} to {_show(high, words)}"
 
 
 def plain_words(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from astrid_site import pipeline
 from astrid_site.core.models import Job, StoredFile
 from astrid_site.core.status import TERMINAL_RUNS, RunStatus
+from astrid_site.pages.stage_pictures import StagePictures, stage_pictures
+from astrid_site.pages.view_files import has_images, stored_views
 from catalog.models import AstroObject, ObjectDetection
 from detection.models import Detection
 from differencing.models import DifferenceRun
@@ -75,6 +77,9 @@ class ObservationPage:
     difference: DifferenceRun | None
     quality: Quality | None
     reason: str
+    drawn: StagePictures
+    is_drawn: bool
+    has_images: bool
     can_retry: bool
     can_cancel: bool
 
@@ -96,6 +101,9 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
         difference=difference,
         quality=quality_of(difference) if difference else None,
         reason=plain_words(observation.reason),
+        drawn=stage_pictures(observation),
+        is_drawn="preprocess" in stored_views(observation),
+        has_images=has_images(observation),
         can_retry=observation.status in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},
         can_cancel=observation.status not in TERMINAL_RUNS,
     )
@@ -142,9 +150,9 @@ def frame_pictures(observation: Observation) -> list[FramePicture]:
     return [FramePicture(panel, label, unit, file) for panel, label, unit, file in pictures if file]
 
 
-def frame_picture(observation: Observation, panel: str) -> FramePicture | None:
-    """One image of the observation, if it exists."""
-    return next((p for p in frame_pictures(observation) if p.panel == panel), None)
+def drawn_panel(observation: Observation, panel: str) -> StoredFile | None:
+    """The file with the tiles of one image of the observation, if a worker made it."""
+    return stored_views(observation).get("preprocess" if panel == "science" else "difference")
 
 
 def _candidates(rows: Any) -> list[CandidateRow]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from astrid_site.core.errors import ApplicationError
 from astrid_site.core.models import StoredFile
 from astrid_site.core.storage import local_copy
+from astrid_site.pages.view_files import open_views
 from detection.pages import SCORE_REACH, SIZE, STRETCHES
 
 if TYPE_CHECKING:
@@ -33,6 +34,30 @@ class Region:
     x: float
     y: float
     size: int
+
+
+def overview_png(stored: StoredFile, *, panel: str, stretch: str) -> bytes:
+    """A whole image as PNG with y upwards, from the tiles that its worker made."""
+    if stretch not in STRETCHES:
+        msg = f"stretch must be one of {', '.join(STRETCHES)}; got {stretch!r}"
+        raise ApplicationError(msg)
+    return _overview_png(stored.sha256, panel, stretch)
+
+
+@lru_cache(maxsize=KEPT)
+def _overview_png(sha256: str, panel: str, stretch: str) -> bytes:
+    from astrid_site.imaging import display
+
+    views = open_views(StoredFile.objects.get(sha256=sha256))
+    facts = views.layer(panel)["facts"]
+    # differences and scores keep their scale around zero, whatever is asked for
+    is_signed = bool(facts["is_signed"])
+    return display.render_png(
+        views.overview(panel, max_side=FRAME_SIZE),
+        limits=display.Limits(*facts["limits"]["percentile" if is_signed else stretch]),
+        stretch="linear" if is_signed else cast("display.StretchName", stretch),
+        colormap="diverging" if panel == "score" else "gray",
+    )
 
 
 def frame_png(

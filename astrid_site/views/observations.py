@@ -22,12 +22,18 @@ from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from astrid_site.pages import observation as page
 from astrid_site.pages import pictures
+from astrid_site.redrawing import redraw_job
 from detection.pages import STRETCHES
 from observations import pages as observation_pages
 from observations import services
 from observations.forms import UploadForm
 from observations.models import Observation, Survey
 
+#: What of the page is sent alone to a page that is already open, by the element it goes to.
+_PARTS = {
+    "stages": "observations/partials/stages.html",
+    "pictures": "observations/partials/pictures.html",
+}
 PANELS = ("science", "template", "difference", "score")
 
 
@@ -117,10 +123,10 @@ def detail(request: HttpRequest, observation_id: UUID) -> HttpResponse:
         "stretch": _stretch(request),
         "stretches": STRETCHES,
         "show_all": request.GET.get("candidates") == "all",
+        "redraw": redraw_job(shown.observation),
     }
-    is_part = request.headers.get("HX-Target") == "stages"
-    template = "observations/partials/stages.html" if is_part else "observations/detail.html"
-    return render(request, template, context)
+    part = _PARTS.get(request.headers.get("HX-Target", ""))
+    return render(request, part or "observations/detail.html", context)
 
 
 @login_required
@@ -128,15 +134,15 @@ def detail(request: HttpRequest, observation_id: UUID) -> HttpResponse:
 @require_GET
 def image(request: HttpRequest, observation_id: UUID, panel: str) -> HttpResponse:
     """One whole image of an observation as PNG."""
-    found = page.frame_picture(_observation(observation_id), panel) if panel in PANELS else None
+    found = page.drawn_panel(_observation(observation_id), panel) if panel in PANELS else None
     if found is None:
         msg = f"This observation has no {panel} image yet."
         raise Http404(msg)
-    tag = f'"{found.file.sha256}-{_stretch(request)}"'
+    tag = f'"{found.sha256}-{panel}-{_stretch(request)}"'
     if request.headers.get("If-None-Match") == tag:
         response = HttpResponse(status=304)
     else:
-        png = pictures.frame_png(found.file, panel=panel, stretch=_stretch(request))
+        png = pictures.overview_png(found, panel=panel, stretch=_stretch(request))
         response = HttpResponse(png, content_type="image/png")
     response["ETag"] = tag
     # a retry may replace the image: ask each time, send it only if it changed

@@ -145,6 +145,16 @@ def percent(fraction: float | None) -> str:
 
 
 @register.filter
+def share(fraction: float | None) -> str:
+    """A fraction as percent, to two digits where it is small."""
+    if fraction is None:
+        return NOTHING
+    if fraction == 0:
+        return "0 %"
+    return f"{100 * fraction:.2g} %" if fraction >= 1e-5 else "< 0.001 %"
+
+
+@register.filter
 def words(name: str) -> str:
     """A name of code as words: ``sky_noise`` -> ``sky noise``."""
     return name.replace("_", " ")

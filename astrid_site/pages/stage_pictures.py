@@ -1,0 +1,250 @@
+"""What the stages did to one observation, as pictures with the numbers beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import reverse
+
+from astrid_site.core.models import StoredFile
+from astrid_site.imaging.pyramid import Views
+from astrid_site.pages.score_histogram import HistogramView, draw_histogram
+from astrid_site.pages.view_files import open_views, parts_url, stored_views
+from detection.models import Detection, DetectionRun
+from differencing.models import DifferenceRun
+from differencing.pages import QualityRow, quality_rows
+from observations.models import Observation
+from preprocessing.models import ScienceImage
+
+#: Marks are this part of the frame's longer side.
+_RING = 0.011
+_BAR = 100.0
+#: chi2 up to which a star was subtracted well, and to which passably.
+_RESIDUAL_CLASSES = (("good", 0.0, 1.5), ("warn", 1.5, 2.5), ("bad", 2.5, math.inf))
+
+
+@dataclass(frozen=True)
+class BarRow:
+    """A count with its bar; bars of counts are logarithmic."""
+
+    label: str
+    count: int
+    share: float | None
+    bar: float
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Circles of one kind over a frame, as one path."""
+
+    kind: str
+    label: str
+    count: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture of the frame with rings on it."""
+
+    url: str
+    width: int
+    height: int
+    rings: tuple[Rings, ...]
+
+
+@dataclass(frozen=True)
+class FieldPicture:
+    """Something drawn at places of the field, with its widths there, upper row first."""
+
+    url: str
+    widths: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class PreprocessPictures:
+    """The frame before and after, its sky, mask, stars and PSF."""
+
+    before: str
+    after: str
+    stars: Overlay
+    background: str
+    background_range: Mapping[str, float] | None
+    psf: FieldPicture | None
+    planes: tuple[BarRow, ...]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DifferencePictures:
+    """How the two images were matched, and how well."""
+
+    kernel: str
+    psf: FieldPicture | None
+    residuals: Overlay
+    histogram: HistogramView | None
+    quality: tuple[QualityRow, ...]
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DetectPictures:
+    """Where the candidates are, and what the cuts took away."""
+
+    marks: Overlay
+    cuts: tuple[BarRow, ...]
+    n_candidates: int
+    n_kept: int
+
+
+@dataclass(frozen=True)
+class StagePictures:
+    """All of it; None for what has not been done, or was done before pictures were kept."""
+
+    preprocess: PreprocessPictures | None
+    difference: DifferencePictures | None
+    detect: DetectPictures | None
+
+
+def stage_pictures(observation: Observation) -> StagePictures:
+    """Gather what the workers drew of an observation."""
+    files = stored_views(observation)
+    preprocess = difference = None
+    if stored := files.get("preprocess"):
+        science = ScienceImage.objects.filter(observation=observation, preview_file=stored)
+        preprocess = _preprocess(observation, stored, science.latest("created_at").metrics)
+    if stored := files.get("difference"):
+        run = DifferenceRun.objects.filter(observation=observation, preview_file=stored)
+        difference = _difference(observation, stored, run.latest("created_at"))
+    detect = _detect(observation) if difference else None
+    return StagePictures(preprocess, difference, detect)
+
+
+def _preprocess(
+    observation: Observation, stored: StoredFile, metrics: Mapping[str, Any]
+) -> PreprocessPictures:
+    views = open_views(stored)
+    url = parts_url(observation, "preprocess", stored)
+    after = _image_url(observation, "science")
+    shape = views.index["shape"]
+    stars = views.facts.get("stars") or []
+    rings = (
+        _rings("good", "clean stars", [row for row in stars if row[2]], shape),
+        _rings("other", "other sources", [row for row in stars if not row[2]], shape),
+    )
+    return PreprocessPictures(
+        before=_picture(views, url, "before"),
+        after=after,
+        stars=Overlay(after, shape[1], shape[0], rings),
+        background=_picture(views, url, "background"),
+        background_range=views.facts.get("background"),
+        psf=_field(views, url, metrics),
+        planes=_plane_bars(metrics.get("mask_counts") or {}, shape),
+        metrics=metrics,
+    )
+
+
+def _difference(
+    observation: Observation, stored: StoredFile, run: DifferenceRun
+) -> DifferencePictures:
+    views = open_views(stored)
+    url = parts_url(observation, "difference", stored)
+    shape = views.index["shape"]
+    found = views.facts.get("residuals") or []
+    rings = tuple(
+        _rings(kind, _chi2_label(low, high), [r for r in found if low <= r[2] < high], shape)
+        for kind, low, high in _RESIDUAL_CLASSES
+    )
+    histogram = run.metrics.get("score_histogram")
+    return DifferencePictures(
+        kernel=_picture(views, url, "kernel"),
+        psf=_field(views, url, run.metrics),
+        residuals=Overlay(_image_url(observation, "difference"), shape[1], shape[0], rings),
+        histogram=draw_histogram(histogram) if histogram else None,
+        quality=tuple(quality_rows(run)),
+        metrics=run.metrics,
+    )
+
+
+def _chi2_label(low: float, high: float) -> str:
+    if low == 0:
+        return f"χ² below {high:g}"
+    return f"χ² from {low:g} on" if math.isinf(high) else f"χ² {low:g} to {high:g}"
+
+
+def _detect(observation: Observation) -> DetectPictures | None:
+    run = DetectionRun.objects.filter(observation=observation).order_by("-created_at").first()
+    if run is None or run.n_candidates is None:
+        return None
+    shape = (observation.image_height, observation.image_width)
+    rows = Detection.objects.filter(run=run).values_list("x", "y", "is_kept")
+    rings = (
+        _rings("good", "kept", [row for row in rows if row[2]], shape),
+        _rings("other", "failed a cut", [row for row in rows if not row[2]], shape),
+    )
+    url = _image_url(observation, "difference")
+    return DetectPictures(
+        marks=Overlay(url, shape[1], shape[0], rings),
+        cuts=_cut_bars(run.metrics.get("failed_cuts") or {}, run.n_candidates),
+        n_candidates=run.n_candidates,
+        n_kept=run.n_kept or 0,
+    )
+
+
+def _cut_bars(failed: Mapping[str, int], n_candidates: int) -> tuple[BarRow, ...]:
+    rows = sorted(failed.items(), key=lambda row: -row[1])
+    return tuple(
+        BarRow(
+            name.replace("_", " "), count, count / max(1, n_candidates), _bar(count, n_candidates)
+        )
+        for name, count in rows
+    )
+
+
+def _plane_bars(counts: Mapping[str, int], shape: Sequence[int]) -> tuple[BarRow, ...]:
+    n_pixels = shape[0] * shape[1]
+    return tuple(
+        BarRow(name.replace("_", " ").lower(), count, count / n_pixels, _bar(count, n_pixels))
+        for name, count in counts.items()
+    )
+
+
+def _bar(count: int, whole: int) -> float:
+    """Length of a logarithmic bar; one of something is a little, all of it everything."""
+    if count <= 0 or whole <= 0:
+        return 0.0
+    return round(_BAR * math.log1p(count) / math.log1p(whole), 1)
+
+
+def _field(views: Views, url: str, metrics: Mapping[str, Any]) -> FieldPicture | None:
+    picture = _picture(views, url, "psf")
+    if not picture:
+        return None
+    widths = metrics.get("psf_fwhm_grid_pix") or []
+    side = math.isqrt(len(widths))
+    rows = [tuple(widths[i : i + side]) for i in range(0, len(widths), side)] if side else []
+    return FieldPicture(picture, tuple(reversed(rows)))
+
+
+def _picture(views: Views, url: str, name: str) -> str:
+    """Address of a small picture; empty where it was not made."""
+    return f"{url}{name}.png" if name in views.index["pictures"] else ""
+
+
+def _image_url(observation: Observation, panel: str) -> str:
+    return reverse("observations:image", args=[observation.pk, panel])
+
+
+def _rings(kind: str, label: str, rows: Iterable[Sequence[float]], shape: Sequence[int]) -> Rings:
+    """Circles around (x, y, ...) in the picture's own pixels, whose y points down."""
+    chosen = list(rows)
+    r = max(2.0, _RING * max(shape))
+    circles = [
+        f"M{x + 0.5 - r:.1f} {shape[0] - 0.5 - y:.1f}"
+        f"a{r:.1f} {r:.1f} 0 1 0 {2 * r:.1f} 0a{r:.1f} {r:.1f} 0 1 0 {-2 * r:.1f} 0"
+        for x, y, *_ in chosen
+    ]
+    return Rings(kind, label, len(chosen), "".join(circles))
