@@ -291,16 +291,19 @@ def _measure_sky(image: Image) -> _Sky | None:
     corners = data[:-2, :-2] + data[:-2, 2:] + data[2:, :-2] + data[2:, 2:]
     laplacian = (4.0 * inner - 2.0 * cross + corners) / np.float32(6.0)
     far = (data[1:-1, 1:-5] - data[1:-1, 5:-1]) * np.float32(np.sqrt(0.5))
-    levels = _tiles(inner, _SKY_TILE)
+    tile = int(np.clip(min(image.shape) // 4, _TILE // 2, _SKY_TILE))
+    levels = _tiles(inner, tile)
     known = np.isfinite(levels).mean(axis=1) > 0.5
     if known.sum() < 4:
         return None
-    sharp = clipped_width(_tiles(laplacian, _SKY_TILE)[known]) ** 2
-    distant = clipped_width(_tiles(far, _SKY_TILE)) ** 2
+    sharp = clipped_width(_tiles(laplacian, tile)[known]) ** 2
     level = float(np.median(sorted_median(levels[known], axis=1)))
-    variance = float(np.median(sharp))
-    wide = float(np.median(distant[distant > 0])) if (distant > 0).any() else variance
-    return _Sky(level, variance, variance / wide if wide > 0 else 0.0)
+    distant = clipped_width(_tiles(far, tile)) ** 2
+    near = clipped_width(_tiles(laplacian[:, 2:-2], tile)) ** 2
+    # stars widen the one more than the other; correlated noise narrows all tiles alike
+    ratios = near[distant > 0] / distant[distant > 0]
+    whiteness = float(np.percentile(ratios, 90.0)) if ratios.size else 0.0
+    return _Sky(level, float(np.median(sharp)), whiteness)
 
 
 def _tiles(data: FloatArray, tile: int) -> FloatArray:
