@@ -23,8 +23,8 @@ from benchmarks.engine.processes import ROOT, Cost, run_measured, thread_environ
 from benchmarks.engine.scene_files import SceneFiles
 from benchmarks.engine.scoring import Product
 
-#: AstrID's mask planes that say "no flux here"; halo and edge pixels are measured.
-_UNUSABLE = 1 | 2 | 4 | 8 | 16 | 32 | 512
+#: AstrID's mask planes in which its difference holds nothing.
+_UNUSABLE = 1 | 2 | 4 | 8 | 16 | 32 | 256 | 512
 _CHAINS = Path(__file__).with_name("peer_chains.py")
 
 

@@ -19,7 +19,20 @@ def explain(product: Product, truth: Truth) -> list[str]:
     The highest score within 2 pixels tells whether the score image lost a transient (below 5) or
     what comes after it: peak selection and cuts.
     """
-    return _lost(product, truth) + _false(product, truth)
+    return [_tally(product, truth), *_lost(product, truth), *_false(product, truth)]
+
+
+def _tally(product: Product, truth: Truth) -> str:
+    """For each S/N how many were lost by the score, and how many after it."""
+    transients = truth.transients
+    matched = match_transients(product, transients)[0]
+    parts = []
+    for snr in np.unique(transients.snr):
+        lost = np.flatnonzero(transients.usable & ~matched & (transients.snr == snr))
+        scores = [_highest(product, float(transients.x[i]), float(transients.y[i])) for i in lost]
+        low = sum(score < _THRESHOLD for score in scores)
+        parts.append(f"{snr:g}: {low} + {len(lost) - low}")
+    return "  lost by the score + after it, for each S/N: " + ", ".join(parts)
 
 
 def _lost(product: Product, truth: Truth) -> list[str]:

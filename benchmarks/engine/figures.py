@@ -127,6 +127,7 @@ QUALITY = (
     completeness(5.0, 0.66),
     completeness(7.0, 0.99),
     completeness(10.0, 0.995),
+    at_most("significance", "score / ideal score at S/N 10 to 20", None, digits=3),
     false_rate("false_away", "false per Mpix, away from saturated stars", 0.2),
     false_rate("false", "false per Mpix, all", 0.6),
     false_rate("false_excluded", "false at masks and edges, per judged Mpix", None),

@@ -34,6 +34,7 @@ class Transients:
     """New sources; arrays of shape (n,), fluxes [adu of the science frame].
 
     ``sigma`` is the least standard error of the flux, so that ``flux / sigma`` is ``snr``;
+    ``sigma_still`` is the same without its own photons, the noise of a score image there;
     ``usable`` is False near masked pixels, the frame's edge, and outside the reference.
     """
 
@@ -42,6 +43,7 @@ class Transients:
     snr: Float64
     flux: Float64
     sigma: Float64
+    sigma_still: Float64
     on_galaxy: Bool
     usable: Bool
 
@@ -213,7 +215,7 @@ def _draw_transients(
         * area
         * regime.flux_ratio**2
     )
-    flux, sigma = np.zeros(len(x)), np.zeros(len(x))
+    flux, sigma, still_sigma = np.zeros((3, len(x)))
     for i in range(len(x)):
         best = ideal.best_filters(
             ideal.science_profile(still.psf, x[i], y[i]),
@@ -222,13 +224,14 @@ def _draw_transients(
             reference_variance=float(reference_variance[i]),
         )
         flux[i] = best.flux_for(float(snr[i]))
-        sigma[i] = best.sigma_with(float(flux[i]))
+        sigma[i], still_sigma[i] = best.sigma_with(float(flux[i])), best.sigma
     return Transients(
         x=x,
         y=y,
         snr=snr,
         flux=flux / GAIN,
         sigma=sigma / GAIN,
+        sigma_still=still_sigma / GAIN,
         on_galaxy=on_galaxy,
         usable=np.zeros(len(x), dtype=bool),
     )

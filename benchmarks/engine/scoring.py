@@ -60,6 +60,8 @@ def score_product(product: Product, truth: Truth) -> Scores:
     """Every figure of one contestant on one scene; None where it gives nothing to measure."""
     scores = count_found(product, truth) | count_false(product, truth)
     scores |= measure_flux(product, truth.transients)
+    if product.score is not None:
+        scores |= measure_significance(product.score, truth.transients)
     if product.difference is not None:
         scores |= measure_blank_sky(product, truth) | measure_stars(product, truth)
     return scores
@@ -84,6 +86,23 @@ def match_transients(product: Product, transients: Transients) -> tuple[Bool, ND
     tree = cKDTree(np.column_stack([product.x, product.y]))
     away, index = tree.query(np.column_stack([transients.x, transients.y]))
     return np.asarray(away <= MATCH_PIX), np.asarray(index, dtype=np.int64)
+
+
+def measure_significance(score: Float32, transients: Transients) -> Scores:
+    """How much of the ideal significance the score image holds at transients of S/N 10 to 20.
+
+    The ideal is that of a score: flux over the noise without the source. The highest of the nine
+    pixels around the true place is taken, to which noise adds little at these S/N.
+    """
+    use = np.flatnonzero(transients.usable & (transients.snr >= 10.0) & (transients.snr <= 20.0))
+    if len(use) == 0:
+        return {}
+    offset = np.arange(-1, 2)
+    row = np.rint(transients.y[use]).astype(int)[:, None] + offset
+    column = np.rint(transients.x[use]).astype(int)[:, None] + offset
+    highest = score[row[:, :, None], column[:, None, :]].max(axis=(1, 2))
+    ideal = transients.flux[use] / transients.sigma_still[use]
+    return {"significance": float(np.median(highest / ideal))}
 
 
 def count_false(product: Product, truth: Truth) -> Scores:
