@@ -27,6 +27,8 @@ _SMOOTH_STEPS = 512.0
 _PICTURE_SIDE = 512
 _BACKGROUND_SIDE = 256
 _MAX_STARS = 400
+#: A PSF is shown to so many widths from its middle.
+_PSF_REACH = 2.5
 _STRETCHES: tuple[display.StretchName, ...] = ("zscale", "percentile", "asinh", "linear")
 #: No pixel looks at more of a frame than this to learn its noise.
 _SAMPLE = 200_000
@@ -186,6 +188,9 @@ def science_pictures(
 def psf_picture(psf: PsfField, *, n: int = 3) -> bytes:
     """The PSF at n x n places of the field, as they lie on the frame."""
     images = psf.at(*grid_positions(psf.shape, n=n))
+    middle, reach = psf.size // 2, int(np.ceil(_PSF_REACH * psf.fwhm_pix))
+    shown = slice(max(0, middle - reach), middle + reach + 1)
+    images = images[:, shown, shown]
     return display.render_montage_png(images, columns=n, stretch="asinh", colormap="cividis")
 
 

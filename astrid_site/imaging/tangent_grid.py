@@ -103,11 +103,23 @@ def fit_tangent_grid(
         reaches beyond what a tangent plane can show, or has pixels without a position.
     """
     ny, nx = shape
-    ra, dec = (float(v) for v in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
-    if not np.isfinite([ra, dec]).all():
-        return None
+    middle = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+    # only around its own reference point is a gnomonic frame straight
+    for ra, dec in (wcs.wcs.crval, middle):
+        if np.isfinite([ra, dec]).all():
+            grid = _fit_around(wcs, shape, (float(ra), float(dec)), tolerance_pix=tolerance_pix)
+            if grid is not None:
+                return grid
+    return None
+
+
+def _fit_around(
+    wcs: WCS, shape: tuple[int, int], centre: tuple[float, float], *, tolerance_pix: float
+) -> TangentGrid | None:
+    ny, nx = shape
+    ra, dec = centre
     tests = np.meshgrid(np.linspace(-0.5, nx - 0.5, _TESTS), np.linspace(-0.5, ny - 0.5, _TESTS))
-    truth = _standard(wcs, tests[0], tests[1], centre=(ra, dec))
+    truth = _standard(wcs, tests[0], tests[1], centre=centre)
     if truth is None:
         return None
     scale = _pixel_scale(truth, shape)
@@ -116,7 +128,7 @@ def fit_tangent_grid(
         nodes = np.meshgrid(
             np.linspace(-0.5, nx - 0.5, n_nodes), np.linspace(-0.5, ny - 0.5, n_nodes)
         )
-        plane = _standard(wcs, nodes[0], nodes[1], centre=(ra, dec))
+        plane = _standard(wcs, nodes[0], nodes[1], centre=centre)
         if plane is None:
             return None
         grid = TangentGrid(ra % 360.0, dec, *plane, shape=shape, error_pix=0.0)

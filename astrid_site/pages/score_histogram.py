@@ -59,7 +59,9 @@ def draw_histogram(told: Mapping[str, Any]) -> HistogramView:
     return HistogramView(
         bars="".join(bars),
         curve="M" + "L".join(curve),
-        x_ticks=tuple(Tick(x_of(s), f"{s:+d}".replace("-", "−")) for s in (-5, -3, 0, 3, 5)),
+        x_ticks=tuple(
+            Tick(x_of(s), f"{s:+d}".replace("-", "−").replace("+0", "0")) for s in (-5, -3, 0, 3, 5)
+        ),
         y_ticks=tuple(Tick(y_of(10.0**k), _power(k)) for k in range(int(top) + 1)),
         n_pixels=n_pixels,
         n_beyond=n_beyond,

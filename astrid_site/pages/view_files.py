@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from uuid import UUID
 
 from django.urls import reverse
 
@@ -48,7 +49,7 @@ def open_views(stored: StoredFile) -> Views:
 
 
 @lru_cache(maxsize=KEPT)
-def _open_views(sha256: str, key: object) -> Views:
+def _open_views(sha256: str, key: UUID) -> Views:
     # the content hash is all that is needed to read: no row is kept
     stored = StoredFile(pk=key, sha256=sha256, name=sha256[:10])
     return Views(lambda start, length: read_range(stored, start=start, length=length))
