@@ -76,7 +76,7 @@ def measure_noise(filtered: Filtered, blank: BoolArray) -> NoiseTruth:
     n_blank = int(blank.sum())
     if n_blank < _MIN_BLANK:
         return NoiseTruth(pull_width=1.0, score_width=1.0, lag1=0.0, n_blank=0)
-    pull = _ratio(filtered.difference, filtered.variance)
+    pull = pulls(filtered)
     score = _ratio(filtered.signal, filtered.signal_variance)
     lags = [_lag1(pull, blank, axis=axis) for axis in (0, 1)]
     return NoiseTruth(
@@ -85,6 +85,11 @@ def measure_noise(filtered: Filtered, blank: BoolArray) -> NoiseTruth:
         lag1=max(lags, key=abs),
         n_blank=n_blank,
     )
+
+
+def pulls(filtered: Filtered) -> FloatArray:
+    """The difference in units of its propagated noise; 0 where that is not positive."""
+    return _ratio(filtered.difference, filtered.variance)
 
 
 def robust_width(values: NDArray[np.floating]) -> float:

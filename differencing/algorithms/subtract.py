@@ -39,6 +39,7 @@ from differencing.algorithms.subtraction import (
     SubtractionConfig,
 )
 from differencing.algorithms.tiles import Filtered, Matching, filter_pair
+from differencing.algorithms.whitening import measure_colour, whiten
 from differencing.algorithms.zogy import ZogyMatching, match_fluxes
 
 __all__ = ["Subtraction", "SubtractionConfig", "subtract"]
@@ -236,6 +237,10 @@ def _difference(
         filtered = filter_pair(pair, matched.matching, device=config.device, threads=config.threads)
     blank = blank_sky(filtered)
     filtered, level = subtract_background(filtered, blank, order=config.background_order)
+    propagated = measure_noise(filtered, blank)
+    colour = measure_colour(filtered, blank)
+    if not colour.is_white:
+        filtered = whiten(filtered, colour)
     noise = measure_noise(filtered, blank)
     residuals = quality.measure_residuals(filtered, stars)
     error = quality.estimate_model_error(residuals)
@@ -246,6 +251,7 @@ def _difference(
         **matched.metrics,
         **quality.residual_metrics(residuals, error),
         **quality.noise_metrics(noise),
+        "lag1_propagated": propagated.lag1,
         "pull_width": robust_width(score[blank]) if noise.n_blank else None,
         "background_level": level,
         "halo_error": float(halo.share.max()),
