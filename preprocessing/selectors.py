@@ -67,6 +67,12 @@ class Matched:
     dark_scale: float = 1.0
     notes: tuple[str, ...] = ()
 
+    @property
+    def masters(self) -> dict[str, CalibrationMaster]:
+        """Those there are, by kind."""
+        found = {"bias": self.bias, "dark": self.dark, "flat": self.flat}
+        return {kind: row for kind, row in found.items() if row is not None}
+
 
 def camera_of(observation: Observation) -> Camera | None:
     """The camera an observation was made with, if it has calibration frames."""
@@ -94,6 +100,17 @@ def usable_masters(camera: Camera, kind: str, at: datetime) -> list[CalibrationM
     return sorted(found, key=lambda row: (abs(row.observed_from - at), str(row.pk)))
 
 
+def match_observation(camera: Camera, observation: Observation) -> Matched:
+    """The masters of one observation, by what its header says of it."""
+    cards = read_readout(observation.header)
+    if not cards.is_counts:
+        return Matched(notes=("no calibration: its unit is not counts",))
+    moment = Moment(
+        observation.observed_at, observation.exposure_s, cards.temperature_c, observation.band
+    )
+    return match_masters(camera, moment, done=cards.done - {"overscan"})
+
+
 def match_masters(camera: Camera, moment: Moment, *, done: frozenset[str] = frozenset()) -> Matched:
     """The masters a frame is calibrated with: nearest in time of those that fit.
 
@@ -110,8 +127,10 @@ def match_masters(camera: Camera, moment: Moment, *, done: frozenset[str] = froz
             notes.append("no master bias is valid at its date")
     dark, scale = None, 1.0
     if CalibrationKind.DARK not in done:
-        has_bias = bias is not None or CalibrationKind.BIAS in done
-        dark, scale = match_dark(camera, moment, has_bias=has_bias, notes=notes)
+        is_free = CalibrationKind.BIAS in done
+        dark, scale = match_dark(
+            camera, moment, has_bias=bias is not None, is_free=is_free, notes=notes
+        )
     if dark is not None and dark.includes_bias:
         bias = None
     flat = None if CalibrationKind.FLAT in done else _match_flat(camera, moment, at, notes)
@@ -132,9 +151,12 @@ def _match_flat(
 
 
 def match_dark(
-    camera: Camera, moment: Moment, *, has_bias: bool, notes: list[str]
+    camera: Camera, moment: Moment, *, has_bias: bool, notes: list[str], is_free: bool = False
 ) -> tuple[CalibrationMaster | None, float]:
-    """The dark of a frame and the factor it is scaled by; says in ``notes`` why there is none."""
+    """The dark of a frame and the factor it is scaled by; says in ``notes`` why there is none.
+
+    ``has_bias``: a master bias is at hand; ``is_free``: the frame's bias was removed by others.
+    """
     if moment.at is None or not moment.exposure_s:
         notes.append("no master dark: the frame has no exposure time")
         return None, 1.0
@@ -143,7 +165,7 @@ def match_dark(
         notes.append("no master dark is valid at its date")
         return None, 1.0
     # a dark that still holds the bias can neither be scaled nor follow a bias
-    found = [row for row in found if has_bias or row.includes_bias]
+    found = [row for row in found if (not is_free if row.includes_bias else has_bias or is_free)]
     near = [row for row in found if _is_as_cold(row.temperature_c, moment.temperature_c)]
     exposure = moment.exposure_s
     for row in near:

@@ -27,6 +27,7 @@ GAIN_TOLERANCE = 1.4
 _MIN_SKY_SIGMA = 3.0
 _MIN_WHITENESS = 0.75
 _SKY_TILE = 64
+_MIN_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def check_gain(image: Image, *, has_pedestal: bool) -> GainCheck:
     image : Image
         Frame with its sky; gain [electrons per data unit] and read noise [electrons] as stated.
     has_pedestal : bool
-        Whether a bias may still be in the frame: a gain that then seems too large tells nothing.
+        Whether a bias may still be in the frame, which makes the gain seem larger than it is.
 
     Notes
     -----
@@ -257,9 +258,9 @@ def check_gain(image: Image, *, has_pedestal: bool) -> GainCheck:
     measured = float((sky.level + root) / (2.0 * variance))
     ratio = float(sky.variance / predicted)
     if measured > GAIN_TOLERANCE * gain:
-        if has_pedestal:
-            return GainCheck("not_checked", "a bias may be in the frame", measured, ratio)
-        return GainCheck("suspect", _mismatch(gain, measured, ratio), measured, ratio)
+        reason = _mismatch(gain, measured, ratio)
+        reason += ", or a bias that is still in the frame" if has_pedestal else ""
+        return GainCheck("suspect", reason, measured, ratio)
     if measured * GAIN_TOLERANCE < gain:
         if read_noise is None:
             reason = "no read noise is stated, and the sky's noise exceeds its photons'"
@@ -284,8 +285,9 @@ class _Sky:
 
 def _measure_sky(image: Image) -> _Sky | None:
     """Level, variance and whiteness of the sky: medians over tiles."""
-    bad = is_bad(image.mask)
-    data = np.where(bad, np.float32(np.nan), image.data)
+    if min(image.shape) < _MIN_SIDE:
+        return None
+    data = np.where(is_bad(image.mask), np.float32(np.nan), image.data)
     inner = data[1:-1, 1:-1]
     cross = data[:-2, 1:-1] + data[2:, 1:-1] + data[1:-1, :-2] + data[1:-1, 2:]
     corners = data[:-2, :-2] + data[:-2, 2:] + data[2:, :-2] + data[2:, 2:]

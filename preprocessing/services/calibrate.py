@@ -13,7 +13,7 @@ from astrid_site.core.errors import NotYetError
 from observations.algorithms.frame_kinds import read_readout
 from observations.models import Observation
 from preprocessing.models import CalibrationMaster, Camera, ScienceImage
-from preprocessing.selectors import Matched, Moment, camera_of, is_building, match_masters
+from preprocessing.selectors import Matched, camera_of, is_building, match_observation
 from preprocessing.services.products import load_image
 from preprocessing.services.readout import linearity_of, readout_of, with_measured_properties
 
@@ -88,21 +88,12 @@ def calibrate_observation(observation: Observation, raw: Image) -> FrameCalibrat
     cards = read_readout(observation.header)
     if camera is None:
         return _as_it_is(raw, ("no calibration frames of its camera",))
-    if not cards.is_counts:
-        return _as_it_is(raw, (f"no calibration: its unit is {raw.unit}, not counts",))
     if is_building(camera):
         msg = f"waits for the masters of {camera}"
         raise NotYetError(msg, retry_in_s=2.0)
     frame = with_measured_properties(raw, camera)
-    moment = Moment(
-        observation.observed_at, observation.exposure_s, cards.temperature_c, observation.band
-    )
-    matched = match_masters(camera, moment, done=cards.done - {"overscan"})
-    masters = {
-        kind: row
-        for kind, row in (("bias", matched.bias), ("dark", matched.dark), ("flat", matched.flat))
-        if row is not None
-    }
+    matched = match_observation(camera, observation)
+    masters = matched.masters
     if not masters:
         return _as_it_is(frame, matched.notes, has_pedestal="bias" not in cards.done)
     readout = readout_of(camera, observation.header, shape=raw.shape)

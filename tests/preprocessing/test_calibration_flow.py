@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -29,12 +28,13 @@ from astrid_site.imaging.sky_files import HeaderValue, write_frame
 from observations.models import Observation, Survey
 from observations.services import ingest_file
 from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
-from preprocessing.selectors import Moment, match_masters
+from preprocessing.selectors import Moment, camera_of, match_masters, match_observation
 from preprocessing.services import build_masters, load_image, load_raw
 from preprocessing.services.calibrate import calibrate_observation
 from tests.api.fixtures import browser_as, people
-from tests.observations.factories import make_survey
+from tests.observations.factories import make_observation, make_survey
 from tests.pipeline.drive import drain
+from tests.preprocessing.factories import make_camera, make_master
 
 __all__ = ["browser_as", "people"]
 pytestmark = pytest.mark.django_db
@@ -230,64 +230,107 @@ def test_a_frame_that_is_calibrated_already_is_not_calibrated_twice(
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
-        ({"FILTER": "g"}, {"flat"}),
-        ({"XBINNING": 2, "YBINNING": 2}, {"bias", "dark", "flat"}),
-        ({"CCD_TEMP": -10.0}, {"dark"}),
-        ({"EXPTIME": 300.0}, {"dark"}),
-        ({"DATE_OBS": "2026-09-01T00:00:00"}, {"flat"}),
-        ({"DATE_OBS": "2029-09-01T00:00:00"}, {"bias", "dark", "flat"}),
-        ({"INSTRUME": "OTHER"}, {"bias", "dark", "flat"}),
-        ({"BUNIT": "nanomaggy"}, {"bias", "dark", "flat"}),
+        ({}, set()),
+        ({"band": "g"}, {"flat"}),
+        ({"header": {"CCD-TEMP": -10.0}}, {"dark"}),
+        ({"header": {}}, {"dark"}),
+        ({"exposure_s": 300.0}, {"dark"}),
+        ({"exposure_s": None}, {"dark"}),
+        ({"day": 120.0}, {"bias", "dark", "flat"}),
+        ({"observed_at": None}, {"bias", "dark", "flat"}),
+        ({"header": {"CCD-TEMP": -20.0, "BUNIT": "nanomaggy"}}, {"bias", "dark", "flat"}),
+        ({"header": {"CCD-TEMP": -20.0, "CALSTAT": "BD"}}, {"bias", "dark"}),
     ],
 )
-def test_masters_of_another_band_binning_temperature_exposure_date_or_camera_are_not_used(
-    tmp_path: Path,
-    night: list[Path],
-    detector: Detector,
-    survey: Survey,
-    change: dict[str, HeaderValue],
-    missing: set[str],
+def test_masters_of_another_band_temperature_exposure_or_date_are_not_used(
+    survey: Survey, change: dict[str, Any], missing: set[str]
 ) -> None:
-    take(night, survey)
-    drain()
-    take([expose(tmp_path, detector, **change)[0]], survey)
-    observation = one(survey)
-    found = calibrate_observation(observation, load_raw(observation)[0])
+    for kind in ("bias", "dark", "flat"):
+        make_master(survey, kind)
+    fields = {"instrument": "SIMCAM", "header": {"CCD-TEMP": -20.5}, "day": 2.0, **change}
+    observation = make_observation(survey, **fields)
+    camera = camera_of(observation)
+    assert camera is not None
+    found = match_observation(camera, observation)
     assert {"bias", "dark", "flat"} - set(found.masters) == missing
+    assert not missing or found.notes
 
 
-def test_a_shorter_exposure_gets_its_share_of_a_dark(night: list[Path], survey: Survey) -> None:
-    take(night, survey)
-    drain()
-    moment = Moment(datetime(2026, 3, 3, tzinfo=UTC), 15.0, -20.5, "r")
-    found = match_masters(Camera.objects.get(), moment)
-    assert found.dark is not None
-    assert found.dark_scale == 0.5
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instrument": "OTHER"},
+        {"detector": "2"},
+        {"image_width": 50},
+        {"header": {"XBINNING": 2, "YBINNING": 2}},
+    ],
+)
+def test_a_camera_is_told_by_instrument_detector_size_and_binning(
+    survey: Survey, change: dict[str, Any]
+) -> None:
+    camera = make_camera(survey)
+    assert camera_of(make_observation(survey, instrument="SIMCAM")) == camera
+    assert camera_of(make_observation(survey, **{"instrument": "SIMCAM", **change})) is None
+    assert camera_of(make_observation(make_survey(), instrument="SIMCAM")) is None
 
 
-def test_the_nearest_night_is_used_and_a_master_that_was_switched_off_is_not(
+def test_a_dark_is_scaled_where_it_is_free_of_the_bias_and_never_by_much(survey: Survey) -> None:
+    make_master(survey, "bias")
+    dark = make_master(survey, "dark", exposure_s=60.0)
+    camera, at = dark.camera, dark.observed_from
+    scales = {
+        t: match_masters(camera, Moment(at, t, -20.0)).dark_scale for t in (15.0, 60.5, 120.0)
+    }
+    assert scales == {15.0: 0.25, 60.5: 1.0, 120.0: 2.0}
+    assert match_masters(camera, Moment(at, 121.0, -20.0)).dark is None
+    CalibrationMaster.objects.filter(pk=dark.pk).update(includes_bias=True)
+    assert match_masters(camera, Moment(at, 15.0, -20.0)).dark is None
+    # a dark that holds the bias does the work of both
+    alone = match_masters(camera, Moment(at, 60.0, -20.0))
+    assert (alone.dark, alone.bias) == (dark, None)
+    free = match_masters(camera, Moment(at, 60.0, -20.0), done=frozenset({"bias"}))
+    assert free.dark is None
+
+
+def test_a_flat_is_not_used_where_nothing_removes_the_bias(survey: Survey) -> None:
+    flat = make_master(survey, "flat")
+    moment = Moment(flat.observed_from, 60.0, -20.0, "r")
+    found = match_masters(flat.camera, moment)
+    assert found.masters == {}
+    assert "nothing removes the bias" in found.notes[-1]
+    done = match_masters(flat.camera, moment, done=frozenset({"bias"}))
+    assert done.masters == {"flat": flat}
+
+
+def test_the_nearest_is_used_and_one_that_was_switched_off_or_replaced_is_not(
+    survey: Survey,
+) -> None:
+    rows = [make_master(survey, "bias", day=day) for day in (0.0, 20.0, 21.0)]
+    moment = Moment(rows[1].observed_from)
+    assert match_masters(rows[0].camera, moment).bias == rows[1]
+    CalibrationMaster.objects.filter(pk=rows[1].pk).update(is_active=False)
+    assert match_masters(rows[0].camera, moment).bias == rows[2]
+    CalibrationMaster.objects.filter(pk=rows[2].pk).update(superseded_by=rows[0])
+    assert match_masters(rows[0].camera, moment).bias == rows[0]
+
+
+def test_the_next_night_is_compared_with_the_last(
     tmp_path: Path, night: list[Path], detector: Detector, survey: Survey
 ) -> None:
-    later = write_calibration_frames(tmp_path / "later", detector, replace(PLAN, mjd=61120.0))
-    take([*night, *later], survey)
+    plan = NightPlan(mjd=61120.0, n_bias=5, darks=(), flats=())
+    later = write_calibration_frames(tmp_path / "later", detector, plan)
+    take([*night[:5], *later], survey)
     drain()
-    camera = Camera.objects.get()
     first, second = CalibrationMaster.objects.filter(kind="bias").order_by("observed_from")
     assert (second.previous, second.verdict) == (first, "pass")
-    moment = Moment(datetime(2026, 3, 18, tzinfo=UTC), 30.0, -20.0, "r")
-    assert match_masters(camera, moment).bias == second
-    CalibrationMaster.objects.filter(pk=second.pk).update(is_active=False)
-    assert match_masters(camera, moment).bias == first
+    assert second.numbers["width"] == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_wrong_gain_is_noticed_and_the_measured_one_used_only_when_asked(
     tmp_path: Path, detector: Detector, survey: Survey
 ) -> None:
-    wrong = replace(detector, config=replace(CONFIG, gain=CONFIG.gain))
-    paths = write_calibration_frames(tmp_path / "night", wrong, PLAN)
+    paths = write_calibration_frames(tmp_path / "night", detector, PLAN)
     for path in paths:
-        from astropy.io import fits
-
         fits.setval(path, "GAIN", value=2 * CONFIG.gain)
     take([*paths, expose(tmp_path, detector, GAIN=2 * CONFIG.gain)[0]], survey)
     drain()
