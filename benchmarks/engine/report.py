@@ -95,9 +95,11 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
   and host in both frames, and the source's own photons.
 - **Completeness, false candidates**: of the final candidate list, matched within 2.5 pixels; false
   beyond 4 pixels of every transient. Both leave out 5 pixels around masked ones and 30 at edges;
-  "away" is more than 30 pixels from a saturated or bled pixel.
+  "away" is more than 30 pixels from a saturated or bled pixel. Candidates of both signs count;
+  perfect noise of unit width has 0.3 peaks per Mpix and sign above 5 at a FWHM of 3.2 pixels.
 - **chi2**: mean squared pull within 4 pixels of unsaturated stars of S/N above 50, under the true
-  variance of the pair, scaled by the contestant's own blank sky.
+  variance of the pair, scaled by the contestant's own blank sky. Over the 49 pixels within 4 of a
+  star pure noise alone gives a median of 0.99 and 1.27 at 90 %.
 - **Pull width, lag-1**: pixels without light in either image; pulls by the contestant's own errors.
 - **Flux**: recovered transients of S/N 7 to 50, against total true flux; scatter in units of the
   same least error, S/N 7 to 20.

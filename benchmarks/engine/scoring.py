@@ -117,8 +117,10 @@ def count_false(product: Product, truth: Truth) -> Scores:
     row = np.clip(np.rint(product.y[false]).astype(int), 0, ny - 1)
     judged = ~truth.excluded[row, column]
     clear = truth.saturated_pix[row, column] > SATURATED_PIX
+    bright = np.ones(len(product.x), dtype=bool) if product.flux is None else product.flux > 0
     return {
         "n_candidates": len(product.x),
+        "false_brighter": int((judged & bright[false]).sum()),
         "false": int(judged.sum()),
         "false_away": int((judged & clear).sum()),
         "false_excluded": int((~judged).sum()),
@@ -183,6 +185,9 @@ def measure_stars(product: Product, truth: Truth) -> Scores:
     scores: Scores = {"n_stars": len(true)}
     if len(true):
         scores |= {"chi2": float(np.median(true)), "chi2_p90": float(np.percentile(true, 90))}
+        # standard errors of a median and of a 90th percentile of n normal values
+        spread = width(true) / np.sqrt(len(true))
+        scores |= {"chi2_error": 1.253 * spread, "chi2_p90_error": 1.71 * spread}
     if product.variance is not None:
         own = _star_chi2(difference, product.variance, product.valid, truth)
         if len(own):
