@@ -28,6 +28,7 @@ from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import TERMINAL_JOBS, JobState, RunStatus
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
 from astrid_site.redrawing import REDRAW, run_redraw
+from astrid_site.remedies import explain
 from catalog.models import AssociationRun, PhotometryRun
 from catalog.services import run_associate, run_photometry
 from detection.models import DetectionRun
@@ -124,7 +125,7 @@ def run_stage(stage: Stage, context: JobContext) -> Outcome:
     except NoWorkError as error:
         return _skipped(stage, run, error, seen=seen)
     except AlgorithmError as error:
-        return _ended(stage, run, RunStatus.FAILED, reason=error.message, numbers=error.numbers)
+        return _stopped(stage, run, RunStatus.FAILED, error)
     except ImageReadError as error:
         return _ended(stage, run, RunStatus.FAILED, reason=str(error), numbers={"code": error.code})
     except (NotYetError, TransientError) as error:
@@ -163,7 +164,7 @@ def _one_at_a_time(observation: Observation) -> None:
 
 def _skipped(stage: Stage, run: ProcessingRun, error: NoWorkError, *, seen: Epochs) -> Outcome:
     """End SKIPPED, unless what was missing came while it was looked for: then look again."""
-    ended = _ended(stage, run, RunStatus.SKIPPED, reason=error.message, numbers=error.numbers)
+    ended = _stopped(stage, run, RunStatus.SKIPPED, error)
 
     def save() -> Sequence[NextJob]:
         if stage.name == "reference":
@@ -174,6 +175,14 @@ def _skipped(stage: Stage, run: ProcessingRun, error: NoWorkError, *, seen: Epoc
         return ended.save()
 
     return replace(ended, save=save)
+
+
+def _stopped(stage: Stage, run: ProcessingRun, status: RunStatus, error: AlgorithmError) -> Outcome:
+    """End a run that the data stopped: plain words and a remedy, the raw text for the admin."""
+    said = explain(error.message, is_failure=status == RunStatus.FAILED)
+    numbers = {"code": said.code, **error.numbers} if said.code else error.numbers
+    ended = _ended(stage, run, status, reason=said.text, numbers=numbers)
+    return replace(ended, detail=f"{type(error).__name__}: {error.message} {error.numbers}")
 
 
 def _ended(

@@ -86,8 +86,12 @@ def test_a_frame_named_as_template_is_only_calibrated(script: Script) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "numbers"),
     [
-        (NoWorkError("no reference yet", n_epochs=0), "skipped", {"n_epochs": 0}),
-        (AlgorithmError("too few stars", n_stars=3), "failed", {"n_stars": 3}),
+        (
+            NoWorkError("no reference yet", n_epochs=0),
+            "skipped",
+            {"code": "no_reference_yet", "n_epochs": 0},
+        ),
+        (AlgorithmError("too few stars", n_stars=3), "failed", {"code": "few_stars", "n_stars": 3}),
         (
             ImageReadError("is cut off.", file_name="a.fits", code="truncated", remedy="Resend."),
             "failed",
@@ -104,10 +108,11 @@ def test_an_ending_is_written_with_its_reason_and_numbers(
     drain()
     run = ReferenceRun.objects.get(observation=row)
     row.refresh_from_db()
-    assert (run.status, run.reason, run.numbers) == (status, str(error), numbers)
-    assert (row.status, row.stage, row.reason) == (status, "reference", str(error))
+    assert (run.status, run.numbers) == (status, numbers)
+    assert run.reason.startswith(str(error))
+    assert (row.status, row.stage, row.reason) == (status, "reference", run.reason)
     job = Job.objects.get(kind="reference")
-    assert (job.state, job.cause) == (status, str(error))
+    assert (job.state, job.cause) == (status, run.reason)
     assert script.calls == ["preprocess", "reference"]
 
 
@@ -147,7 +152,8 @@ def test_a_failed_observation_can_be_retried_from_its_stage(script: Script) -> N
     assert row.status == "succeeded"
     assert script.calls.count("preprocess") == 1
     entry = AuditEntry.objects.get(action="observation.retry")
-    assert (entry.actor, entry.before["reason"]) == (actor, "bad kernel")
+    assert entry.actor == actor
+    assert entry.before["reason"].startswith("bad kernel. ")
     with pytest.raises(ApplicationError, match="succeeded"):
         pipeline.retry(row, actor)
 
@@ -277,7 +283,7 @@ def test_the_survey_says_how_many_epochs_a_reference_needs() -> None:
     run = reference_of(make_observation(survey, day=1))
     assert run.status == RunStatus.SKIPPED
     assert "1 of 2" in run.reason
-    assert run.numbers == {"n_epochs": 1, "n_needed": 2}
+    assert run.numbers == {"code": "no_reference_yet", "n_epochs": 1, "n_needed": 2}
 
 
 def test_named_templates_count_whatever_their_date_and_beat_earlier_epochs() -> None:

@@ -177,7 +177,8 @@ def finish(claim: Claim, outcome: Outcome) -> None:
     """End the job, write its products and its successors: all of it, or none."""
     with transaction.atomic():
         # The token is tested first, so that a worker that lost its lease saves nothing.
-        announce(_end(claim, state=outcome.state, cause=outcome.cause))
+        detail = outcome.detail.replace("\0", "")
+        announce(_end(claim, state=outcome.state, cause=outcome.cause, detail=detail))
         for following in outcome.save():
             submit(following, revive=True)
 

@@ -34,11 +34,13 @@ class Outcome:
     """How a job ended.
 
     ``save`` runs inside the transaction that finishes the job, after the fencing token
-    matched; it writes the products and returns the jobs that follow from them.
+    matched; it writes the products and returns the jobs that follow from them. ``detail`` is raw
+    text for those who look after the program.
     """
 
     state: JobState
     cause: str = ""
+    detail: str = ""
     save: Callable[[], Sequence[NextJob]] = _save_nothing
 
     def __post_init__(self) -> None:
