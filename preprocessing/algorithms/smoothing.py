@@ -1,4 +1,4 @@
-"""Gaussian smoothing of whole frames, strip by strip within the processor's cache."""
+"""Separable symmetric filters of whole frames, strip by strip within the processor's cache."""
 
 from __future__ import annotations
 
@@ -7,8 +7,49 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
-# rows smoothed at once: a strip of a 4096-pixel frame is half a megabyte
-_STRIP = 32
+#: Rows worked on at once: a strip of a 4096-pixel frame is half a megabyte.
+STRIP = 32
+
+
+class StripFilter:
+    """A separable symmetric filter of strips of ``nx`` columns and at most ``STRIP`` rows.
+
+    Its buffers are used again from strip to strip: fresh ones cost three times the arithmetic,
+    for the system clears every page it hands out.
+
+    Parameters
+    ----------
+    weight : NDArray[float32], shape (reach + 1,)
+        The kernel along each axis, from its middle outwards.
+    nx : int
+        Columns of the result.
+    """
+
+    def __init__(self, weight: FloatArray, nx: int) -> None:
+        self._weight = weight
+        reach = len(weight) - 1
+        #: Pixels of a strip with the neighbours that the kernel reaches, for the caller to fill.
+        self.block = np.empty((STRIP + 2 * reach, nx + 2 * reach), dtype=np.float32)
+        self._between = np.empty((STRIP, nx + 2 * reach), dtype=np.float32)
+        self._pair = np.empty_like(self._between)
+
+    def apply(self, out: FloatArray) -> FloatArray:
+        """Filter the first rows of ``block`` into ``out``, (rows, nx), and return it."""
+        rows = len(out)
+        between, pair = self._between[:rows], self._pair[:rows]
+        self._sum_pairs(self.block, between, pair)
+        self._sum_pairs(between.T, out.T, pair[:, : out.shape[1]].T)
+        return out
+
+    def _sum_pairs(self, samples: FloatArray, out: FloatArray, pair: FloatArray) -> None:
+        """Weighted sums along the first axis, the samples at equal distance added first."""
+        reach, length = len(self._weight) - 1, len(out)
+        np.multiply(samples[reach : reach + length], self._weight[0], out=out)
+        for step in range(1, reach + 1):
+            before, after = reach - step, reach + step
+            np.add(samples[before : before + length], samples[after : after + length], out=pair)
+            pair *= self._weight[step]
+            out += pair
 
 
 def gaussian_smooth(plane: FloatArray, sigma: float, *, truncate: float = 3.0) -> FloatArray:
@@ -35,22 +76,19 @@ def gaussian_smooth(plane: FloatArray, sigma: float, *, truncate: float = 3.0) -
     reach = int(truncate * sigma + 0.5)
     if reach == 0:
         return plane.copy()
-    offset = np.arange(reach + 1)
-    weight = np.exp(-0.5 * (offset / sigma) ** 2)
+    weight = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
     weight = (weight / (weight[0] + 2.0 * weight[1:].sum())).astype(np.float32)
     ny, nx = plane.shape
+    strip = StripFilter(weight, nx)
     smooth = np.empty((ny, nx), dtype=np.float32)
-    wide = np.empty((_STRIP, nx + 2 * reach), dtype=np.float32)
-    pair = np.empty((_STRIP, nx), dtype=np.float32)
-    for first in range(0, ny, _STRIP):
-        last = min(first + _STRIP, ny)
-        rows = _with_neighbours(plane, first, last, reach=reach)
-        along_y = wide[: last - first, reach : reach + nx]
-        _sum_pairs(rows, weight, axis=0, out=along_y, pair=pair[: last - first])
-        padded = wide[: last - first]
-        padded[:, :reach] = along_y[:, reach - 1 :: -1]
-        padded[:, reach + nx :] = along_y[:, : nx - reach - 1 : -1]
-        _sum_pairs(padded, weight, axis=1, out=smooth[first:last], pair=pair[: last - first])
+    for first in range(0, ny, STRIP):
+        last = min(first + STRIP, ny)
+        block = strip.block[: last - first + 2 * reach]
+        inner = block[:, reach : reach + nx]
+        inner[:] = _with_neighbours(plane, first, last, reach=reach)
+        block[:, :reach] = inner[:, reach - 1 :: -1]
+        block[:, reach + nx :] = inner[:, : nx - reach - 1 : -1]
+        strip.apply(smooth[first:last])
     return smooth
 
 
@@ -62,20 +100,3 @@ def _with_neighbours(plane: FloatArray, first: int, last: int, *, reach: int) ->
     index = np.abs(np.arange(first - reach, last + reach) + 0.5) - 0.5
     index = np.where(index >= ny, 2 * ny - 1 - index, index).astype(np.intp)
     return plane[index]
-
-
-def _sum_pairs(
-    samples: FloatArray, weight: FloatArray, *, axis: int, out: FloatArray, pair: FloatArray
-) -> None:
-    """Weighted sum over the samples around each, those at equal distance added first."""
-    reach, length = len(weight) - 1, out.shape[axis]
-
-    def shifted(step: int) -> FloatArray:
-        part = slice(reach + step, reach + step + length)
-        return samples[part] if axis == 0 else samples[:, part]
-
-    np.multiply(shifted(0), weight[0], out=out)
-    for step in range(1, reach + 1):
-        np.add(shifted(-step), shifted(step), out=pair)
-        pair *= weight[step]
-        out += pair
