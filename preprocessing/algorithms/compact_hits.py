@@ -1,4 +1,4 @@
-"""One to three pixels that hold more light than any star could put into so few."""
+"""One to four pixels that hold more light than any star could put into so few."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CompactFilters:
 
 
 def compact_filters(psf: Moffat) -> CompactFilters:
-    """Filters that compare single pixels, pairs and threes in line with the PSF around them.
+    """Filters that compare pixels, pairs, threes in line and squares with the PSF around them.
 
     Notes
     -----
@@ -63,7 +63,7 @@ def compact_filters(psf: Moffat) -> CompactFilters:
     """
     axis = np.arange(-_HALF, _HALF + 1, dtype=np.float64)
     dx, dy = np.meshgrid(axis, axis)
-    shapes: list[tuple[tuple[int, int], ...]] = [((0, 0),)]
+    shapes: list[tuple[tuple[int, int], ...]] = [((0, 0),), ((0, 0), (0, 1), (1, 0), (1, 1))]
     for y, x in _LINES:
         shapes += [((0, 0), (y, x)), ((-y, -x), (0, 0), (y, x))]
     stars = _sharp_stars(psf, dx, dy)

@@ -83,13 +83,13 @@ def mask_cosmic_rays(
     r the least ratio m / p of a star. Stars, however undersampled, cannot meet the second
     condition; a PSF too sharp to be told from a cosmic ray leaves both unmasked.
 
-    Two neighbours of one pixel are few against noise. Pixels, pairs and threes are therefore
-    also compared with the PSF fitted to all pixels around them (``compact_hits``), which finds
-    fainter hits; this test needs all those pixels and stays away from masked ones.
+    Two neighbours of one pixel are few against noise. Pixels, pairs, threes and squares are
+    therefore also compared with the PSF fitted to all pixels around them (``compact_hits``),
+    which finds fainter hits; this test needs all those pixels and stays away from masked ones.
 
-    Pixels that touch a hit and lie 1 sigma above the sky are taken along: they hold the charge of
-    the track's edge. Nothing is masked that does not touch a hit, so that a star without one
-    keeps every pixel.
+    Pixels that touch a hit and lie 1 sigma above their own unhit neighbours are taken along: they
+    hold the charge of the track's edge. Nothing is masked that does not touch a hit, so that a
+    star without one keeps every pixel.
 
     References
     ----------
@@ -121,18 +121,21 @@ def mask_cosmic_rays(
         candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor.ravel()[around])]
         sigma = min(sigma, _TRACK_SIGMA)
         is_near = True
-    return _add_tails(hits, data, floor=np.float32(_TAIL_SIGMA) * noise, usable=usable)
+    return _add_tails(hits, data, noise, usable=usable)
 
 
 def _add_tails(
-    hits: BoolArray, data: FloatArray, *, floor: FloatArray, usable: BoolArray
+    hits: BoolArray, data: FloatArray, noise: FloatArray, *, usable: BoolArray
 ) -> BoolArray:
     """Hits plus their bright neighbours: the charge a track leaves in pixels it only grazes."""
     at = _inside(np.flatnonzero(hits), data.shape)
     around = _neighbours_of(at, data.shape)
-    tails = around[usable.ravel()[around] & (data.ravel()[around] > floor.ravel()[around])]
+    around = around[(usable & ~hits).ravel()[around]]
+    # on a star every neighbour is bright: those count that rise above what is next to them
+    level = np.maximum(_good_neighbour_mean(data, usable & ~hits, at=around), np.float32(0))
+    excess = data.ravel()[around] - level
     grown = hits.copy()
-    grown.ravel()[tails] = True
+    grown.ravel()[around[excess > np.float32(_TAIL_SIGMA) * noise.ravel()[around]]] = True
     return grown
 
 
