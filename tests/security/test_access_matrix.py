@@ -22,7 +22,7 @@ from astrid_site.accounts import services
 from astrid_site.accounts.models import ApiKey, User
 from astrid_site.core.models import Job
 from differencing.models import DifferenceRun
-from tests.preprocessing.factories import make_master
+from preprocessing.models import CalibrationMaster
 from tests.web.factories import World
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -131,7 +131,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "api:job-detail": {"pk": Job.objects.all()[0].pk},
         "api:candidate-panel": {"pk": candidate.pk, "panel": "score"},
     }
-    master = make_master(world.survey)
+    master = CalibrationMaster.objects.all()[0]
     pk = {"observation": frame.pk, "candidate": candidate.pk, "object": thing.pk}
     pk["master"] = master.pk
     general = {
