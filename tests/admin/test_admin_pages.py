@@ -24,7 +24,7 @@ from curation.models import Verdict
 from curation.services import give_verdict
 from differencing.models import ReferenceEpoch, ReferenceImage
 from observations.models import Observation, Survey
-from preprocessing.models import ScienceImage
+from preprocessing.models import CalibrationMaster, Camera, ScienceImage
 from tests.preprocessing.factories import make_master
 from tests.web.factories import World, make_epoch
 
@@ -236,6 +236,6 @@ def test_what_only_the_program_writes_cannot_be_edited_or_deleted(
         row = model._default_manager.first()
         deleted = browser.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"})
         assert deleted.status_code == 403, model
-        if model not in {Observation, Survey, User}:
+        if model not in {Observation, Survey, User, Camera, CalibrationMaster}:
             assert browser.get(reverse(f"{name}_add")).status_code == 403, model
             assert browser.post(reverse(f"{name}_change", args=[row.pk])).status_code == 403, model

@@ -12,6 +12,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from astrid_site.accounts.models import User
+from tests.preprocessing.factories import make_master
 from tests.web.factories import World, make_user, make_work, make_world
 
 ROLES = ("viewer", "curator", "researcher", "admin")
@@ -22,6 +23,7 @@ def world(db: None) -> World:
     """Three observations with one candidate and one object each, and some work under way."""
     made = make_world(n_epochs=1, sources_per_field=1)
     make_work(made.survey)
+    make_master(made.survey)
     return made
 
 
