@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import is_bad
+from astrid_site.imaging.masks import MaskPlane, is_bad
 from preprocessing.algorithms.pixel_correlation import (
     Peak,
     Structure,
@@ -142,8 +142,16 @@ def measure_pointing(reference: Image, science: Image) -> Pointing:
     )
 
 
-def refuse_wrong_pointing(reference: Image, science: Image) -> None:
+def refuse_wrong_pointing(reference: Image, science: Image) -> bool:
     """Raise where the pixels of a science image contradict its world coordinates.
+
+    A mask that a person gave says what may be differenced. It may cover every source; where the
+    rest is not found, the pixels under it are asked as well: what they show is still sky.
+
+    Returns
+    -------
+    bool
+        Whether the pixels confirm the world coordinates; False where they cannot tell.
 
     Raises
     ------
@@ -151,8 +159,10 @@ def refuse_wrong_pointing(reference: Image, science: Image) -> None:
         Carries ``offset_arcsec``, ``significance`` and ``peak_ratio``.
     """
     found = measure_pointing(reference, science)
+    if not found.is_found and _has_given_mask(reference, science):
+        found = measure_pointing(*(_without_given_mask(image) for image in (reference, science)))
     if not found.is_wrong or found.offset_arcsec is None:
-        return
+        return found.is_found
     msg = (
         f"the WCS is wrong by {format_offset(found.offset_arcsec)}: the pixels show the "
         f"reference's sky elsewhere than the WCS says (significance {found.significance:.0f})"
@@ -163,6 +173,14 @@ def refuse_wrong_pointing(reference: Image, science: Image) -> None:
         significance=found.significance,
         peak_ratio=found.peak_ratio,
     )
+
+
+def _has_given_mask(*images: Image) -> bool:
+    return any(is_bad(image.mask, MaskPlane.USER).any() for image in images)
+
+
+def _without_given_mask(image: Image) -> Image:
+    return image.with_(mask=image.mask & ~np.uint16(MaskPlane.USER))
 
 
 def format_offset(offset_arcsec: float) -> str:

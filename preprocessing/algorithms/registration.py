@@ -23,6 +23,7 @@ from preprocessing.algorithms.plane_map import (
 )
 from preprocessing.algorithms.pointing import format_offset, refuse_wrong_pointing
 from preprocessing.algorithms.quality import pixel_scale_arcsec
+from preprocessing.algorithms.same_grid import is_one_grid, is_still, median_miss
 from preprocessing.algorithms.star_matching import (
     Matches,
     fit_correction,
@@ -38,6 +39,10 @@ _MIN_OVERLAP = 0.01
 _MIN_MATCHED = 4
 # with this many stars in both frames, a WCS that matches none of them is not believed
 _ENOUGH_TO_JUDGE = 8
+# stars this much off (in widths of the PSF) do not make frames of one grid worth resampling: the
+# kernel takes the shift, and interpolation would correlate the noise
+_KEPT_GRID_FWHM = 0.07
+_KEPT_GRID_PIX = 0.2
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,16 @@ class Registration:
     wcs_offset_arcsec : float or None
         How far the stars are from where the two WCS put them; None where that was not measured.
     method : str
-        ``"wcs+stars"``, ``"stars"``, ``"wcs"`` or ``"identity"``.
+        ``"wcs+stars"``, ``"stars"``, ``"wcs+pixels"`` (stars could not decide, the correlation
+        of the pixels confirms the WCS), ``"wcs"`` or ``"identity"``.
     flux_ratio : float or None
         Science over reference flux of the matched stars; None where none match.
     flux_ratio_error : float or None
         Its standard error.
     overlap : float
         Fraction of the science frame that the reference covers.
+    n_flux_stars : int
+        Clean stars behind the flux ratio; 0 where it rests on other sources.
     """
 
     maps: tuple[PlaneMap, ...]
@@ -73,6 +81,13 @@ class Registration:
     flux_ratio: float | None
     flux_ratio_error: float | None
     overlap: float
+    n_flux_stars: int = 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every pixel of the science grid is the same pixel of the reference's."""
+        steps = self.maps
+        return len(steps) == 1 and is_still(steps[0], steps[0].shape, tolerance=1e-9)
 
     def to_reference(self, x: Float64, y: Float64) -> tuple[Float64, Float64]:
         """Reference pixel positions of science pixel positions."""
@@ -164,6 +179,11 @@ def _register_by_wcs(
     """World coordinates first; the stars confirm, refine or contradict them."""
     scale = pixel_scale_arcsec(reference.wcs) or 1.0
     prior = wcs_map(science, reference)
+    if prior is not None and is_one_grid(prior, reference, science):
+        kept = _keep_grid(reference, reference_stars, science, science_stars=science_stars)
+        if kept is not None:
+            moved = median_miss(kept.maps, reference_stars, science_stars) * scale
+            return replace(kept, wcs_offset_arcsec=moved)
     if prior is not None:
         reach = max_offset_arcsec / scale
         shift = vote_offset(
@@ -185,9 +205,31 @@ def _register_by_wcs(
     _refuse_if_stars_contradict(
         prior, reference, reference_stars, science, science_stars=science_stars
     )
+    is_confirmed = False
     if reference.variance is not None and science.variance is not None:
-        refuse_wrong_pointing(reference, science)
-    return _trust_wcs(prior, reference, reference_stars, science, science_stars=science_stars)
+        is_confirmed = refuse_wrong_pointing(reference, science)
+    return _trust_wcs(
+        prior,
+        reference,
+        reference_stars,
+        science,
+        science_stars=science_stars,
+        is_confirmed=is_confirmed,
+    )
+
+
+def _keep_grid(
+    reference: Image, reference_stars: StarList, science: Image, *, science_stars: StarList
+) -> Registration | None:
+    """The identity, where the stars of frames on one grid agree with it; None where they do not."""
+    maps = (identity_map(science.shape),)
+    matches = match_stars(maps, reference_stars, science_stars, radius=1.0)
+    if matches.science.size < 3:
+        return None
+    widths = [image.psf.fwhm_pix for image in (reference, science) if image.psf is not None]
+    limit = min(_KEPT_GRID_PIX, _KEPT_GRID_FWHM * min(widths)) if widths else 0.0
+    found = _result(maps, matches, reference_stars, science_stars, method="wcs+stars", overlap=1.0)
+    return found if found.rms_pix is not None and found.rms_pix <= limit else None
 
 
 def _refuse_if_stars_contradict(
@@ -215,13 +257,16 @@ def _trust_wcs(
     science: Image,
     *,
     science_stars: StarList,
+    is_confirmed: bool,
 ) -> Registration:
-    """The WCS alone, where the frames overlap and too few stars exist to test it."""
+    """The WCS alone, where the frames overlap and its pixels or a want of stars speak for it."""
     overlap = 0.0 if prior is None else overlap_of((prior,), science.shape, reference.shape)
     _require_overlap(overlap)
     if prior is None:
         msg = "the world coordinates of the two frames cannot be related"
         raise AlgorithmError(msg)
+    if is_confirmed:
+        return Registration((prior,), 0, None, None, "wcs+pixels", None, None, overlap)
     seen = _stars_in_common((prior,), reference, reference_stars, science, science_stars)
     if seen >= _ENOUGH_TO_JUDGE:
         msg = f"the WCS puts no star on a star, though {seen} should coincide"
@@ -308,7 +353,17 @@ def _result(
         miss = miss[bright] if bright.sum() >= 5 else miss
         miss = miss[miss <= 4.0 * np.median(miss) + 1e-9]
         rms = float(np.sqrt(np.mean(miss**2) / 2.0))
-    return Registration(maps, len(ours), rms, None, method, ratio.value, ratio.error, overlap)
+    return Registration(
+        maps=maps,
+        n_matched=len(ours),
+        rms_pix=rms,
+        wcs_offset_arcsec=None,
+        method=method,
+        flux_ratio=ratio.value,
+        flux_ratio_error=ratio.error,
+        overlap=overlap,
+        n_flux_stars=ratio.n_clean,
+    )
 
 
 def _offset_at_centre(

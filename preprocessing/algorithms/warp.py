@@ -54,10 +54,10 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     Returns
     -------
     Image
-        On the science grid. The flux of a point source is kept: values are multiplied by the
-        area of a science pixel in reference pixels. The variance is the exact variance of each
-        resampled pixel; neighbours are correlated. A pixel is flagged
-        with every plane set within the footprint of its kernel; where the footprint leaves the
+        On the science grid, untouched where the map is the identity. The flux of a point source
+        is kept: values are multiplied by the area of a science pixel in reference pixels. The
+        variance is the exact variance of each resampled pixel; neighbours are correlated. A pixel
+        is flagged with every plane set within the footprint of its kernel; where the footprint leaves the
         reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the science
         frame's hold.
 
@@ -72,6 +72,8 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     ----------
     .. [1] Duchon 1979, J. Appl. Meteor. 18, 1016 (Lanczos filter).
     """
+    if registration.is_identity and reference.shape == shape:
+        return reference.with_(wcs=None)
     ny, nx = shape
     grid_x, grid_y, area = _coarse_grid(registration, shape)
     kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
