@@ -152,7 +152,7 @@ def _align(
     from preprocessing.algorithms.warp import warp
 
     science = frames.science
-    scale = flux_scale(registration.flux_ratio, frames.template, science)
+    scale = flux_scale(registration, frames.template, science)
     template = rescale(warp(frames.template, registration, shape=science.shape), scale)
     tied: dict[str, float | None] = {}
     if frames.template.wcs is not None:
@@ -194,6 +194,7 @@ def _registration_metrics(registration: Registration) -> dict[str, Any]:
         "registration_rms_pix": registration.rms_pix,
         "wcs_offset_arcsec": registration.wcs_offset_arcsec,
         "star_flux_ratio": registration.flux_ratio,
+        "n_flux_ratio_stars": registration.n_flux_stars,
         "overlap": registration.overlap,
     }
 

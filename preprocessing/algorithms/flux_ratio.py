@@ -17,11 +17,15 @@ _INTRINSIC = 0.005
 
 @dataclass(frozen=True)
 class FluxRatio:
-    """Science over reference flux, its standard error, and the stars it rests on."""
+    """Science over reference flux, its standard error, and the stars it rests on.
+
+    ``n_clean`` of the ``n_stars`` are clean stars in both frames; the others may be galaxies.
+    """
 
     value: float | None
     error: float | None
     n_stars: int
+    n_clean: int = 0
 
 
 def fit_flux_ratio(science: StarList, reference: StarList) -> FluxRatio:
@@ -64,4 +68,9 @@ def fit_flux_ratio(science: StarList, reference: StarList) -> FluxRatio:
         weight = error[kept] ** -2
         centre = float((weight * ratio[kept]).sum() / weight.sum())
     value = float(np.exp(centre))
-    return FluxRatio(value, value * spread / float(np.sqrt(weight.sum())), int(kept.sum()))
+    return FluxRatio(
+        value,
+        value * spread / float(np.sqrt(weight.sum())),
+        n_stars=int(kept.sum()),
+        n_clean=int(both[chosen][kept].sum()),
+    )
