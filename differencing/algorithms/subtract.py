@@ -24,6 +24,7 @@ from differencing.algorithms.kernel_filters import KernelMatching, central_psf
 from differencing.algorithms.pair import Pair, prepare_pair
 from differencing.algorithms.psf_matching import KernelField, fit_kernel
 from differencing.algorithms.score import (
+    RESCALE_RANGE,
     blank_sky,
     make_score,
     measure_noise,
@@ -124,7 +125,7 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
     choice = choose_direction(pair.science_psf, pair.template_psf)
     if config.direction != "auto":
         choice = Choice(config.direction, "asked for")
-    half_width = config.kernel_half_width or _kernel_half_width(pair)
+    half_width = config.kernel_half_width or _kernel_half_width(pair, choice)
     stamp_half_width = _stamp_half_width(pair)
     positions = select_stars(
         stars,
@@ -178,9 +179,11 @@ def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
     }
 
 
-def _kernel_half_width(pair: Pair) -> int:
-    """Wide enough for the skirt of the broader PSF."""
+def _kernel_half_width(pair: Pair, choice: Choice) -> int:
+    """Wide enough for the skirt of the broader PSF; of both PSFs where both convolve."""
     broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
+    if choice.direction == "cross":
+        return int(np.clip(math.ceil(3.6 * broad), 6, 9))
     return int(np.clip(math.ceil(2.2 * broad), 5, 9))
 
 
@@ -239,7 +242,8 @@ def _difference(
     filtered, level = subtract_background(filtered, blank, order=config.background_order)
     propagated = measure_noise(filtered, blank)
     colour = measure_colour(filtered, blank)
-    if not colour.is_white:
+    # a difference without the noise it should have (one frame twice) has no colour to remove
+    if not colour.is_white and RESCALE_RANGE[0] <= propagated.pull_width <= RESCALE_RANGE[1]:
         filtered = whiten(filtered, colour)
     noise = measure_noise(filtered, blank)
     residuals = quality.measure_residuals(filtered, stars)
