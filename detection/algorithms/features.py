@@ -45,7 +45,7 @@ def describe_features(
     values = {
         "log_score": _log10(abs(float(batch.score[i]))),
         "score_over_snr": _log10(abs(float(batch.score[i])) / max(snr, 0.1)),
-        "log_psf_chi2": _log10(max(float(fit.chi2[i]), 0.01)),
+        "log_psf_chi2": _log10(max(float(shapes.psf_chi2[i]), 0.01)),
         "log_fwhm_ratio": _log10(float(shapes.fwhm_ratio[i])),
         "log_elongation": _log10(float(shapes.elongation[i])),
         "log_sharpness": _log10(float(shapes.sharpness[i])),

@@ -56,7 +56,8 @@ class Measurement:
     psf_fwhm_pix : float
         FWHM of the difference's PSF [pix], the unit of widths and distances in the cuts.
     psf_chi2 : float
-        Mean squared residual of the PSF fit in its core, in units of the variance.
+        Mean squared residual of the PSF fit above the local level in its core, in units of the
+        variance.
     dipole_ratio : float
         Opposite lobe over own flux; 0 without a significant one.
     mask_fraction : float
@@ -237,7 +238,7 @@ def _measure_batch(
     shapes = measure_shapes(
         stamps,
         signal,
-        flux=fluxes.difference.flux * batch.sign,
+        fwhm_pix=fwhm,
         dx=batch.x - np.rint(batch.x),
         dy=batch.y - np.rint(batch.y),
     )
@@ -289,7 +290,7 @@ def _assemble(
         fwhm_pix=None if width is None else width * fwhm,
         elongation=finite_or_none(shapes.elongation[i]),
         psf_fwhm_pix=fwhm,
-        psf_chi2=float(fluxes.difference.chi2[i]),
+        psf_chi2=float(shapes.psf_chi2[i]),
         dipole_ratio=float(dipole[i]),
         mask_fraction=float(fluxes.difference.mask_fraction[i]),
         mask_flags=int(fluxes.difference.flags[i]),

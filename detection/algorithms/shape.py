@@ -15,6 +15,10 @@ FloatArray = NDArray[np.float32]
 #: Weighted moments of a flat source approach twice the PSF's; beyond this no size is measurable.
 _MAX_MOMENT = 1.96
 _MIN_MOMENT = 0.02
+#: Fewest pixels of a ring whose median means anything, and significance of a level that counts.
+_MIN_RING = 12
+_LEVEL_SIGMA = 4.0
+_LEVEL_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,36 @@ class Shapes:
         Brightest of the central 3x3 pixels over what the fitted PSF has there at its peak.
     negative_fraction : NDArray[float64]
         Share of the core's good pixels that are over 1 sigma of the opposite sign.
+    psf_chi2 : NDArray[float64]
+        Mean squared pull of what a PSF on the local level leaves in the core.
     """
 
     fwhm_ratio: Values
     elongation: Values
     sharpness: Values
     negative_fraction: Values
+    psf_chi2: Values
 
 
-def measure_shapes(
-    stamps: PsfStamps, signal: FloatArray, *, flux: Values, dx: Values, dy: Values
-) -> Shapes:
-    """Measure sizes and shapes under a weight equal to the PSF.
+@dataclass(frozen=True)
+class LocalFit:
+    """A PSF and a level fitted together at each of n candidates; arrays of shape (n,).
+
+    Attributes
+    ----------
+    level : NDArray[float64]
+        What the difference is wrong by around the candidate, in units of the signal; 0 where it
+        is not significant.
+    flux : NDArray[float64]
+        Flux above the level, times the sign.
+    """
+
+    level: Values
+    flux: Values
+
+
+def fit_local_level(stamps: PsfStamps, signal: FloatArray, *, fwhm_pix: float) -> LocalFit:
+    """Fit each candidate by its PSF on a level of its own.
 
     Parameters
     ----------
@@ -50,8 +72,70 @@ def measure_shapes(
         Pixels around n candidates.
     signal : NDArray[float32], shape (n, size, size)
         Stamp data times the candidate's sign, 0 on bad pixels.
-    flux : NDArray[float64], shape (n,)
-        Fitted flux times the sign.
+    fwhm_pix : float
+        FWHM of the difference's PSF [pix].
+
+    Notes
+    -----
+    The residual of a galaxy, or of a sky that two calibrations took off differently, is a level
+    that varies little over a PSF. It says nothing against a point source on it, but moments grow
+    with distance squared and chi2 with every pixel. The level is the median, between 1.5 and 4
+    FWHM, of what the PSF leaves there, so that neither the source's own wings nor a neighbour
+    counts; below 4 of its standard errors it is noise and left alone.
+    """
+    ring = stamps.good & _ring(signal.shape[-1], fwhm_pix)
+    weight = np.where(stamps.good, stamps.psf, 0.0).astype(np.float64)
+    norm = np.maximum(np.einsum("nij,nij->n", weight, weight), 1e-30)
+    light = weight.sum(axis=(1, 2))
+    own = np.einsum("nij,nij->n", weight, signal)
+    level = np.zeros(len(signal))
+    for _ in range(_LEVEL_ROUNDS):
+        flux = (own - level * light) / norm
+        left = signal - flux[:, None, None] * stamps.psf
+        level, error = _ring_median(left, ring)
+    level = np.where(np.abs(level) > _LEVEL_SIGMA * error, level, 0.0)
+    return LocalFit(level=level, flux=(own - level * light) / norm)
+
+
+def _ring(size: int, fwhm_pix: float) -> NDArray[np.bool_]:
+    """Pixels between 1.5 and 4 FWHM of the middle of a stamp."""
+    offset = np.arange(size) - size // 2
+    distance = np.hypot(offset[:, None], offset[None, :])
+    return np.asarray((distance >= 1.5 * fwhm_pix) & (distance <= 4.0 * fwhm_pix), dtype=np.bool_)
+
+
+def _ring_median(values: NDArray[np.floating], ring: NDArray[np.bool_]) -> tuple[Values, Values]:
+    """Median of each stamp's ring and its standard error, infinite where the ring is too small."""
+    inside = ring.any(axis=0)
+    row = np.where(ring[:, inside], values[:, inside], np.nan)
+    n_good = np.isfinite(row).sum(axis=1)
+    usable = n_good >= _MIN_RING
+    row[~usable] = 0.0
+    # NaN sorts last; np.nanmedian does the same one row at a time
+    ordered = np.sort(row, axis=1)
+    low, middle, high = (
+        np.take_along_axis(
+            ordered, np.rint(share * (np.maximum(n_good, 1) - 1)).astype(np.int64)[:, None], axis=1
+        )[:, 0].astype(np.float64)
+        for share in (0.15865, 0.5, 0.84135)
+    )
+    error = 1.2533 * (high - low) / 2.0 / np.sqrt(np.maximum(n_good, 1))
+    return np.where(usable, middle, 0.0), np.where(usable, error, np.inf)
+
+
+def measure_shapes(
+    stamps: PsfStamps, signal: FloatArray, *, fwhm_pix: float, dx: Values, dy: Values
+) -> Shapes:
+    """Measure sizes and shapes above the local level, under a weight equal to the PSF.
+
+    Parameters
+    ----------
+    stamps : PsfStamps
+        Pixels around n candidates.
+    signal : NDArray[float32], shape (n, size, size)
+        Stamp data times the candidate's sign, 0 on bad pixels.
+    fwhm_pix : float
+        FWHM of the difference's PSF [pix].
     dx, dy : NDArray[float64], shape (n,)
         Position relative to the stamp's middle pixel [pix].
 
@@ -65,8 +149,10 @@ def measure_shapes(
     q = 2 k^2 / (1 + k^2) in units of the PSF's own; inverted here. For a Moffat PSF the unit is
     measured on the PSF image itself, so that a point source has k = 1 exactly.
     """
+    local = fit_local_level(stamps, signal, fwhm_pix=fwhm_pix)
+    above = signal - np.where(stamps.good, local.level[:, None, None], 0.0).astype(np.float32)
     weight = np.where(stamps.good & _near_core(stamps.psf), stamps.psf, np.float32(0))
-    source = _moments(weight * signal, dx=dx, dy=dy)
+    source = _moments(weight * above, dx=dx, dy=dy)
     point = _moments(weight * stamps.psf, dx=dx, dy=dy)
     unit = (point[0] + point[1]) / 2.0
     half_sum, half_difference = (source[0] + source[1]) / 2.0, (source[0] - source[1]) / 2.0
@@ -76,8 +162,9 @@ def measure_shapes(
     return Shapes(
         fwhm_ratio=_width_ratio(half_sum / unit),
         elongation=long_axis / short_axis,
-        sharpness=_sharpness(stamps, signal, flux),
-        negative_fraction=_negative_fraction(stamps, signal),
+        sharpness=_sharpness(stamps, above, local.flux),
+        negative_fraction=_negative_fraction(stamps, above),
+        psf_chi2=_core_chi2(stamps, above, local.flux),
     )
 
 
@@ -120,6 +207,16 @@ def _sharpness(stamps: PsfStamps, signal: FloatArray, flux: Values) -> Values:
     peak = signal[:, core, core].max(axis=(1, 2)).astype(np.float64)
     expected = np.where(flux > 0, flux, np.nan) * stamps.psf.max(axis=(1, 2))
     return np.asarray(peak / expected, dtype=np.float64)
+
+
+def _core_chi2(stamps: PsfStamps, signal: FloatArray, flux: Values) -> Values:
+    """Mean squared pull of the PSF fit's residual where the PSF exceeds a tenth of its peak."""
+    bright = stamps.psf > 0.1 * stamps.psf.max(axis=(1, 2), keepdims=True)
+    core = stamps.good & bright
+    residual = signal - flux[:, None, None] * stamps.psf
+    squares = np.where(core, residual**2 / stamps.variance, 0.0).sum(axis=(1, 2))
+    # one degree of freedom went into the flux
+    return np.asarray(squares / np.maximum(core.sum(axis=(1, 2)) - 1, 1), dtype=np.float64)
 
 
 def _negative_fraction(stamps: PsfStamps, signal: FloatArray) -> Values:
