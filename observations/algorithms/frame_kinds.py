@@ -26,6 +26,7 @@ _PATTERNS = (
 _TEMPERATURE_CARDS = ("CCD-TEMP", "CCDTEMP", "CCD_TEMP", "DETTEMP", "DET-TEMP", "DET_TEMP",
                       "CCDATEMP", "SENSTEMP", "CAMTEMP", "TEMPCCD")  # fmt: skip
 _KELVIN_FROM = 150.0
+_MAX_BINNING = 64
 _COUNTS = {"", "adu", "count", "counts", "dn", "ct", "adu/pixel", "adu/pix"}
 _OVERSCAN_CARDS = ("BIASSEC", "OVERSCAN", "OVRSCSEC")
 _IMAGE_CARDS = ("TRIMSEC", "DATASEC")
@@ -115,12 +116,15 @@ def _text(header: Mapping[str, HeaderValue], cards: tuple[str, ...]) -> str:
 def _binning(header: Mapping[str, HeaderValue]) -> str:
     for across, along in (("XBINNING", "YBINNING"), ("CCDXBIN", "CCDYBIN"), ("XBIN", "YBIN")):
         pair = header.get(across), header.get(along, header.get(across))
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair):
-            return f"{float(pair[0] or 1):.0f}x{float(pair[1] or 1):.0f}"
+        numbers = [v for v in pair if isinstance(v, int | float) and 1 <= v <= _MAX_BINNING]
+        if len(numbers) == 2:
+            return f"{numbers[0]:.0f}x{numbers[1]:.0f}"
     for card in ("CCDSUM", "BINNING", "CCDBIN"):
-        found = re.findall(r"\d+", str(header.get(card, "")))
-        if found:
-            return f"{int(found[0])}x{int(found[-1])}"
+        found = [
+            int(text) for text in re.findall(r"(?<!\d)\d{1,3}(?!\d)", str(header.get(card, "")))
+        ]
+        if found and all(1 <= number <= _MAX_BINNING for number in found):
+            return f"{found[0]}x{found[-1]}"
     return "1x1"
 
 

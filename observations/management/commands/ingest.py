@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from observations.services.folders import Candidate, find_ignored, gather, surve
 
 _COLOURS = {"created": "green", "updated": "cyan", "duplicate": "yellow", "refused": "red"}
 _NO_IMAGE_NAME = "not an image name"
+#: How observers call calibration frames; what a frame is, its header alone decides.
+_CALIBRATION_NAME = re.compile(r"bias|zero|dark|flat", re.IGNORECASE)
 
 
 class Command(BaseCommand):
@@ -74,7 +77,9 @@ def _ingest_all(
     surveys: dict[str, Survey] = {}
     results = []
     with _progress_bar(quiet=quiet) as bar:
-        for candidate in bar.track(candidates, description="Taking frames in"):
+        # masters first: an exposure that is there before them would be calibrated without
+        ordered = sorted(candidates, key=lambda c: _CALIBRATION_NAME.search(c.path.name) is None)
+        for candidate in bar.track(ordered, description="Taking frames in"):
             if candidate.companion_of:
                 results.append(_held_back(candidate))
                 continue
