@@ -27,6 +27,7 @@ from benchmarks.engine.contestants import (
     astrid,
     astrid_notes,
     find_peers,
+    has_cuda,
     run_warm,
     versions,
 )
@@ -56,7 +57,7 @@ def main() -> int:
                         name, size, seed, options=options, peers=peers, results=results
                     )
                 print(report.block(results, name, size), flush=True)
-        results.note_setting(versions=found, missing=missing)
+        results.note_setting(versions=found, missing=missing, cuda=has_cuda())
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(report.document(results))
     return int(failed)
@@ -122,7 +123,7 @@ def measure(
                     threads=options.threads,
                     repeats=options.repeats,
                 )
-            record |= provenance()
+            record |= provenance() | {"threads": options.threads}
             results.add(record, regime=name, size=size, seed=seed, contestant=entrant.name)
         return "AstrID" in errors
     finally:

@@ -235,3 +235,9 @@ def versions(python: str | None) -> dict[str, str]:
             )
             found[program] = (line.stdout or line.stderr).split("version")[-1].split()[0]
     return found
+
+
+def has_cuda() -> bool:
+    """Whether torch sees a GPU; asked of another process, which forgets it again."""
+    probe = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0

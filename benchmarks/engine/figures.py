@@ -88,7 +88,7 @@ def band(
         slack = 2.0 * float(record.get(error) or 0.0) if error else 0.0
         return reached(away <= half, could_be=away - slack <= half)
 
-    goal = f"{middle:g} +- {half:g}" if middle else f"|.| <= {half:g}"
+    goal = f"{middle:g} +- {half:g}"
     return Figure(name, goal, show, judge)
 
 

@@ -72,10 +72,10 @@ def _preamble(results: Results) -> str:
 Made by `python -m benchmarks.engine`; edit the benchmark, not this page. Measured from {dates[0]}
 to {dates[-1]} UTC on {setting["machine"]}, shared with other work (the load average stands in each
 section): wall times are upper limits there, CPU times less so. {told}.
+A plus after a commit says that its code had been changed since.
 
 A verdict is *reached*, *not reached*, or *undecided* (marked ?) where the goal is missed by no
-more than the counting error of the scene. S/N, scenes, and scoring: the last section but the
-tables says how each is defined.
+more than the counting error of its scenes.
 
 {_DEFINITIONS}"""
 
@@ -149,7 +149,8 @@ def _costs(results: Results) -> str:
         growth += _growth(results, regime, size)
     lines += ["", f"Growth of warm CPU with twice the width (goal <= {GROWTH_LIMIT}x): "]
     lines.append(("; ".join(growth) or "not measured") + ".")
-    lines += ["", "One H100: not measured, this machine has no CUDA device."]
+    reason = "the command has no such setting" if results.setting.get("cuda") else "none is here"
+    lines += ["", f"CUDA device: not measured, {reason}."]
     return "\n".join(lines) + "\n"
 
 
@@ -216,7 +217,8 @@ def _section(results: Results, regime: str, size: int) -> str:
         f"### {regime}, {size} x {size}",
         "",
         f"{REGIMES[regime].title.capitalize()}; {said(record)}. {record.get('date')} UTC, commit "
-        f"{record.get('commit')}, load {record.get('load', 0):.1f}, "
+        f"{record.get('commit')}, {record.get('threads', 1):g} threads, "
+        f"load {record.get('load', 0):.1f}, "
         f"scenes: {record['n_scenes']}, bright stars: {record.get('n_stars', 0)}.",
         "",
         "| figure | goal | AstrID | | " + " | ".join(others) + (" |" if others else ""),

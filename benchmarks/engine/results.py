@@ -90,7 +90,8 @@ def merge(records: list[Record]) -> Record:
 
 
 def commit_of_tree() -> str:
-    """Short hash of the checked-out commit."""
+    """Short hash of the checked-out commit, with a plus where the code has changed since."""
+    packages = ["astrid_site", "preprocessing", "differencing", "detection"]
     told = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         cwd=ROOT,
@@ -98,7 +99,10 @@ def commit_of_tree() -> str:
         text=True,
         check=True,
     )
-    return told.stdout.strip()
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", *packages], cwd=ROOT, check=False
+    )
+    return told.stdout.strip() + ("+" if changed.returncode else "")
 
 
 def describe_machine() -> str:

@@ -10,42 +10,29 @@ from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.signal import fftconvolve
 
 from benchmarks.engine import detector, ideal
-from benchmarks.engine.detector import GAIN, READ_NOISE, Frame
-from benchmarks.engine.light import MoffatField, add_points
-from benchmarks.engine.regimes import Epoch, Regime
+from benchmarks.engine.detector import GAIN, Frame
+from benchmarks.engine.exposure import (
+    WING_LEVEL,
+    Exposed,
+    draw_background,
+    draw_light,
+    draw_psf,
+    empty_frame,
+    expose,
+)
+from benchmarks.engine.light import add_points
+from benchmarks.engine.regimes import Regime
 from benchmarks.engine.sky import Geometry, Sky, draw_sky, place_frames
+from benchmarks.engine.transients import EDGE_PIX, Transients, draw_transients
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 
 SATURATED_PIX = 30.0
-_EDGE_PIX = 30
 _MASK_PIX = 5.0
-_SEPARATION_PIX = 24.0
-#: Light per pixel left out of the wings, in units of the sky's noise.
-_WING_LEVEL = 0.01
 _BLANK_SIGMA = 0.5
 _STAR_SNR = 50.0
-
-
-@dataclass(frozen=True)
-class Transients:
-    """New sources; arrays of shape (n,), fluxes [adu of the science frame].
-
-    ``sigma`` is the least standard error of the flux, so that ``flux / sigma`` is ``snr``;
-    ``sigma_still`` is the same without its own photons, the noise of a score image there;
-    ``usable`` is False near masked pixels, the frame's edge, and outside the reference.
-    """
-
-    x: Float64
-    y: Float64
-    snr: Float64
-    flux: Float64
-    sigma: Float64
-    sigma_still: Float64
-    on_galaxy: Bool
-    usable: Bool
 
 
 @dataclass(frozen=True)
@@ -94,21 +81,6 @@ class Scene:
     truth: Truth
 
 
-@dataclass(frozen=True)
-class _Exposed:
-    """One frame with what was drawn on it [electrons]."""
-
-    psf: MoffatField
-    light: Float64
-    sky: Float64
-    frame: Frame
-
-    @property
-    def variance(self) -> Float64:
-        """Expected variance per pixel without transients [electrons^2]."""
-        return self.light + self.sky + READ_NOISE**2
-
-
 def make_scene(regime: Regime, *, size: int, seed: int) -> Scene:
     """Draw a sky, expose it twice, and put transients into the second exposure.
 
@@ -124,17 +96,17 @@ def make_scene(regime: Regime, *, size: int, seed: int) -> Scene:
     rng = np.random.default_rng([seed, size])
     geometry = place_frames(regime, size)
     sky = draw_sky(regime, geometry, rng)
-    science_psf = _draw_psf(regime.science, geometry.science_shape, rng)
-    reference_psf = _draw_psf(regime.reference, geometry.reference_shape, rng)
-    reference = _expose(regime.reference, reference_psf, sky, where=geometry.reference, rng=rng)
-    light = _light(regime.science, science_psf, sky, where=geometry.science)
-    background = _background(regime.science, geometry.science_shape)
-    still = _Exposed(science_psf, light, background, _empty_frame(geometry.science_shape))
-    drawn = _draw_transients(regime, geometry, sky, still=still, reference=reference, rng=rng)
+    science_psf = draw_psf(regime.science, geometry.science_shape, rng)
+    reference_psf = draw_psf(regime.reference, geometry.reference_shape, rng)
+    reference = expose(regime.reference, reference_psf, sky, where=geometry.reference, rng=rng)
+    light = draw_light(regime.science, science_psf, sky, where=geometry.science)
+    background = draw_background(regime.science, geometry.science_shape)
+    still = Exposed(science_psf, light, background, empty_frame(geometry.science_shape))
+    drawn = draw_transients(regime, geometry, sky, still=still, reference=reference, rng=rng)
     scene = light + background
-    level = np.full(len(drawn.x), _WING_LEVEL * np.sqrt(background.mean()))
+    level = np.full(len(drawn.x), WING_LEVEL * np.sqrt(background.mean()))
     add_points(scene, science_psf, x=drawn.x, y=drawn.y, flux=drawn.flux * GAIN, level=level)
-    science = _Exposed(science_psf, light, background, detector.expose(scene, rng))
+    science = Exposed(science_psf, light, background, detector.expose(scene, rng))
     error = rng.normal(0.0, regime.astrometric_error_pix, (2, 2))
     return Scene(
         regime=regime,
@@ -146,142 +118,14 @@ def make_scene(regime: Regime, *, size: int, seed: int) -> Scene:
     )
 
 
-def _empty_frame(shape: tuple[int, int]) -> Frame:
-    nothing = np.zeros(shape, dtype=bool)
-    return Frame(data=np.zeros(shape, dtype=np.float32), bad=nothing, saturated=nothing)
-
-
-def _draw_psf(epoch: Epoch, shape: tuple[int, int], rng: np.random.Generator) -> MoffatField:
-    """Width changes by a few per cent over the frame, shear by a few hundredths."""
-    growth = rng.normal(0.0, 0.015, 3)
-    turn = np.exp(1j * rng.uniform(0.0, 2.0 * np.pi))
-    return MoffatField(
-        shape=shape,
-        fwhm_pix=epoch.fwhm_arcsec / epoch.pixel_arcsec,
-        beta=epoch.beta,
-        shear=epoch.shear,
-        growth=(float(growth[0]), float(growth[1]), float(abs(growth[2]))),
-        shear_growth=complex(0.015 * turn),
-    )
-
-
-def _background(epoch: Epoch, shape: tuple[int, int]) -> Float64:
-    ny, nx = shape
-    v, u = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
-    a, b, bowl = epoch.gradient
-    level = epoch.sky_rate * epoch.exposure_s * epoch.pixel_arcsec**2
-    return np.asarray(level * (1.0 + a * u + b * v + bowl * (u**2 + v**2)))
-
-
-def _light(epoch: Epoch, psf: MoffatField, sky: Sky, *, where: object) -> Float64:
-    """Electrons of stars and galaxies."""
-    scene = np.zeros(psf.shape)
-    level = _WING_LEVEL * np.sqrt(epoch.sky_rate * epoch.exposure_s) * epoch.pixel_arcsec
-    to_pixel = where.to_pixel  # type: ignore[attr-defined]
-    for east, north, rate, share in (
-        (sky.star_east, sky.star_north, sky.star_rate, np.ones(len(sky.star_east))),
-        (sky.cloud_east, sky.cloud_north, sky.cloud_rate, sky.cloud_share),
-    ):
-        x, y = to_pixel(east, north)
-        add_points(scene, psf, x=x, y=y, flux=rate * epoch.response, level=level * share)
-    return scene
-
-
-def _expose(
-    epoch: Epoch, psf: MoffatField, sky: Sky, *, where: object, rng: np.random.Generator
-) -> _Exposed:
-    light = _light(epoch, psf, sky, where=where)
-    background = _background(epoch, psf.shape)
-    return _Exposed(psf, light, background, detector.expose(light + background, rng))
-
-
-def _draw_transients(
-    regime: Regime,
-    geometry: Geometry,
-    sky: Sky,
-    *,
-    still: _Exposed,
-    reference: _Exposed,
-    rng: np.random.Generator,
-) -> Transients:
-    """Positions, half of them on galaxies, and fluxes that give each its S/N there."""
-    x, y, on_galaxy = _draw_positions(regime, geometry, sky, rng)
-    snr = rng.permutation(np.resize(np.array(regime.bins), len(x)))
-    science_variance = ideal.local_variance(still.variance, still.psf, x=x, y=y)
-    column, row = geometry.on_reference(x, y)
-    area = abs(float(np.linalg.det(geometry.jacobian)))
-    reference_variance = (
-        ideal.local_variance(reference.variance, reference.psf, x=column, y=row)
-        * area
-        * regime.flux_ratio**2
-    )
-    flux, sigma, still_sigma = np.zeros((3, len(x)))
-    for i in range(len(x)):
-        best = ideal.best_filters(
-            ideal.science_profile(still.psf, x[i], y[i]),
-            ideal.reference_profile(reference.psf, geometry, x[i], y[i]),
-            science_variance=float(science_variance[i]),
-            reference_variance=float(reference_variance[i]),
-        )
-        flux[i] = best.flux_for(float(snr[i]))
-        sigma[i], still_sigma[i] = best.sigma_with(float(flux[i])), best.sigma
-    return Transients(
-        x=x,
-        y=y,
-        snr=snr,
-        flux=flux / GAIN,
-        sigma=sigma / GAIN,
-        sigma_still=still_sigma / GAIN,
-        on_galaxy=on_galaxy,
-        usable=np.zeros(len(x), dtype=bool),
-    )
-
-
-def _draw_positions(
-    regime: Regime, geometry: Geometry, sky: Sky, rng: np.random.Generator
-) -> tuple[Float64, Float64, Bool]:
-    """Places apart from each other and from the border, where both frames look."""
-    ny, nx = geometry.science_shape
-    wanted = round(regime.transients_per_mpix * regime.overlap * nx * ny / 1e6)
-    order = rng.permutation(len(sky.galaxy_east))
-    away, angle = rng.uniform(0.2, 1.2, len(order)), rng.uniform(0.0, 2.0 * np.pi, len(order))
-    shift = away * sky.galaxy_size[order] * np.stack([np.cos(angle), np.sin(angle)])
-    hosted = geometry.science.to_pixel(
-        sky.galaxy_east[order] + shift[0], sky.galaxy_north[order] + shift[1]
-    )
-    bare = rng.uniform(0.0, 1.0, (2, 60 * wanted + 60)) * np.array([[nx], [ny]])
-    kept: list[tuple[float, float]] = []
-    n_hosted = 0
-    for places, limit in ((np.stack(hosted), wanted // 2), (bare, wanted)):
-        for x, y in places[:, _inside_both(places, geometry)].T:
-            if len(kept) >= limit:
-                break
-            if all(abs(x - u) > _SEPARATION_PIX or abs(y - v) > _SEPARATION_PIX for u, v in kept):
-                kept.append((float(x), float(y)))
-        n_hosted = n_hosted or len(kept)
-    places = np.array(kept).reshape(-1, 2)
-    return places[:, 0], places[:, 1], np.arange(len(kept)) < n_hosted
-
-
-def _inside_both(places: Float64, geometry: Geometry) -> Bool:
-    inside = np.ones(places.shape[1], dtype=bool)
-    column, row = geometry.on_reference(places[0], places[1])
-    for x, y, (ny, nx) in (
-        (places[0], places[1], geometry.science_shape),
-        (column, row, geometry.reference_shape),
-    ):
-        inside &= (x > _EDGE_PIX) & (x < nx - _EDGE_PIX) & (y > _EDGE_PIX) & (y < ny - _EDGE_PIX)
-    return inside
-
-
 def _judge(
     regime: Regime,
     geometry: Geometry,
     sky: Sky,
     *,
     drawn: Transients,
-    science: _Exposed,
-    reference: _Exposed,
+    science: Exposed,
+    reference: Exposed,
 ) -> Truth:
     """Planes and star lists on the science grid."""
     ny, nx = geometry.science_shape
@@ -291,8 +135,8 @@ def _judge(
     covered = under.inside
     excluded = distance_transform_edt(~bad) <= _MASK_PIX
     edge = np.ones((ny, nx), dtype=bool)
-    edge[_EDGE_PIX:-_EDGE_PIX, _EDGE_PIX:-_EDGE_PIX] = False
-    edge |= distance_transform_edt(covered) <= _EDGE_PIX if not covered.all() else False
+    edge[EDGE_PIX:-EDGE_PIX, EDGE_PIX:-EDGE_PIX] = False
+    edge |= distance_transform_edt(covered) <= EDGE_PIX if not covered.all() else False
     excluded |= edge
     away = distance_transform_edt(~saturated) if saturated.any() else np.full((ny, nx), np.inf)
     column, row = np.rint(drawn.x).astype(int), np.rint(drawn.y).astype(int)
@@ -345,7 +189,7 @@ class _Under:
 
 
 def _variances(
-    regime: Regime, geometry: Geometry, under: _Under, *, science: _Exposed, reference: _Exposed
+    regime: Regime, geometry: Geometry, under: _Under, *, science: Exposed, reference: Exposed
 ) -> tuple[Float32, Float32]:
     """Pixel variances carried into both kinds of difference [adu^2]."""
     ny, nx = geometry.science_shape
@@ -366,7 +210,7 @@ def _variances(
 
 
 def _blank_sky(
-    regime: Regime, under: _Under, *, science: _Exposed, reference: _Exposed, drawn: Transients
+    regime: Regime, under: _Under, *, science: Exposed, reference: Exposed, drawn: Transients
 ) -> Bool:
     """Pixels with neither a source's light in either frame nor a transient near."""
     theirs = under.sample(reference.light / np.sqrt(reference.variance))
@@ -382,7 +226,7 @@ def _bright_stars(
     sky: Sky,
     regime: Regime,
     *,
-    science: _Exposed,
+    science: Exposed,
     excluded: Bool,
     drawn: Transients,
 ) -> tuple[Float64, Float64, Float64]:

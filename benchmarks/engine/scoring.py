@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from benchmarks.engine.scene import SATURATED_PIX, Transients, Truth
+from benchmarks.engine.scene import SATURATED_PIX, Truth
+from benchmarks.engine.transients import Transients
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]

@@ -211,6 +211,8 @@ def test_scenes_and_scores_share_no_code_with_what_they_judge() -> None:
         "ideal",
         "scene",
         "scene_files",
+        "exposure",
+        "transients",
         "scoring",
         "figures",
     ):

@@ -13,8 +13,9 @@ from benchmarks.engine.explain import explain
 from benchmarks.engine.figures import QUALITY, at_most, band, completeness, false_rate
 from benchmarks.engine.processes import run_measured
 from benchmarks.engine.results import Results, merge
-from benchmarks.engine.scene import Transients, Truth
+from benchmarks.engine.scene import Truth
 from benchmarks.engine.scoring import Product, score_product
+from benchmarks.engine.transients import Transients
 
 SHAPE = (300, 300)
 
