@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import plane_cards
 from astrid_site.imaging.psf import PsfField
 from astrid_site.imaging.wcs_header import WcsHeader, build_wcs, rebuild_wcs
 
@@ -182,7 +183,10 @@ def _planes(image: Image) -> list[fits.ImageHDU]:
     planes = []
     if image.variance is not None:
         planes.append(fits.ImageHDU(image.variance.astype(np.float32), name="VARIANCE"))
-    planes.append(fits.ImageHDU(image.mask.astype(np.uint16), name="MASK"))
+    mask = fits.ImageHDU(image.mask.astype(np.uint16), name="MASK")
+    for keyword, card in plane_cards().items():
+        mask.header[keyword] = card
+    planes.append(mask)
     if image.psf is not None:
         psf = fits.ImageHDU(image.psf.coefficients.astype(np.float32), name="PSF")
         psf.header["PSFORDER"] = (image.psf.order, "order of the polynomial in position")

@@ -26,6 +26,21 @@ class MaskPlane(IntFlag):
     USER = 512
 
 
+#: Name of each plane in FITS headers, as the Rubin pipelines name theirs where both have it, and
+#: what it means. A mask's header has a card MP_<name> with the number of the bit.
+FITS_PLANES: dict[MaskPlane, tuple[str, str]] = {
+    MaskPlane.NO_DATA: ("NO_DATA", "never measured"),
+    MaskPlane.SATURATED: ("SAT", "saturated"),
+    MaskPlane.BLEED: ("BLEED", "charge of a saturated pixel"),
+    MaskPlane.COSMIC_RAY: ("CR", "cosmic ray"),
+    MaskPlane.BAD_PIXEL: ("BAD", "bad pixel or column"),
+    MaskPlane.TRAIL: ("STREAK", "satellite trail"),
+    MaskPlane.EDGE: ("EDGE", "edge of the frame"),
+    MaskPlane.INTERPOLATED: ("INTRP", "interpolated"),
+    MaskPlane.STAR_HALO: ("HALO", "halo of a bright star"),
+    MaskPlane.USER: ("USER", "masked by the observer"),
+}
+
 #: Planes whose pixels carry no usable flux at all.
 UNUSABLE = (
     MaskPlane.NO_DATA
@@ -41,6 +56,17 @@ UNUSABLE = (
 def is_bad(mask: MaskArray, planes: MaskPlane = UNUSABLE) -> BoolArray:
     """Boolean map of the pixels in which any of ``planes`` is set."""
     return np.asarray((mask & np.uint16(planes)) != 0)
+
+
+def plane_cards() -> dict[str, tuple[int, str]]:
+    """FITS cards that name the bits of a mask: keyword -> (bit number, comment)."""
+    cards = {}
+    for plane, (name, meaning) in FITS_PLANES.items():
+        keyword = f"MP_{name}"
+        # longer keywords are HIERARCH cards, as readers of such masks expect
+        prefix = "HIERARCH " if len(keyword) > 8 else ""
+        cards[prefix + keyword] = (int(plane).bit_length() - 1, meaning)
+    return cards
 
 
 def plane_names(value: int) -> list[str]:

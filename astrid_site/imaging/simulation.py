@@ -16,6 +16,7 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.psf import PsfField
 from astrid_site.imaging.sky_detector import draw_bad_columns, expose
 from astrid_site.imaging.sky_files import (
@@ -29,6 +30,7 @@ from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pai
 from astrid_site.imaging.sky_psf import Float32
 from astrid_site.imaging.sky_scene import add_galaxies, add_stars, sky_surface
 from astrid_site.imaging.sky_survey import SkyConfig, draw_field, draw_night, field_name
+from astrid_site.imaging.sky_trails import add_trails, draw_trails, trail_rows
 from astrid_site.imaging.sky_truth import add_event, events_of, truth_table
 
 __all__ = [
@@ -58,8 +60,8 @@ class SimulatedFrame:
     file_name : str
         Name of the frame's file in a survey folder.
     image : Image
-        Counts with sky [adu], true mask (saturated, bleed, cosmic rays, bad columns), header
-        WCS and header zero point; no variance, no PSF.
+        Counts with sky [adu], true mask (saturated, bleed, cosmic rays, bad columns, satellite
+        trails), header WCS and header zero point; no variance, no PSF.
     header : dict
         FITS cards of the frame, WCS included.
     psf_truth : PsfField
@@ -69,7 +71,8 @@ class SimulatedFrame:
     zero_point_truth : float
         True AB zero point; the header's is off by its error.
     truth : astropy.table.Table
-        One row per supernova, variable and asteroid inside the frame; see ``write_survey``.
+        One row per supernova, variable, asteroid and satellite inside the frame; see
+        ``write_survey``.
     seeing_arcsec : float
         Moffat FWHM at the centre of the frame.
     """
@@ -113,6 +116,9 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
     add_galaxies(scene, night.psf, scenery.sky, where=night.where, zero_point=night.zero_point)
     for event in events:
         add_event(scene, event, night)
+    sky_sigma = float(np.sqrt(config.camera.variance_of(np.array([night.sky_adu]))[0]))
+    trails = draw_trails(config, night, sky_sigma=sky_sigma, field_index=field, epoch=epoch)
+    trail_light = add_trails(scene, night.psf, trails)
     rng = np.random.default_rng([config.seed, 21, field, epoch])
     # one camera: its bad columns are the same in every exposure
     bad_columns = draw_bad_columns(
@@ -126,8 +132,20 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         bad_columns=bad_columns,
         rng=rng,
     )
+    exposure.mask[trail_light > np.sqrt(exposure.variance)] |= np.uint16(MaskPlane.TRAIL)
     header = frame_header(config, scenery, night, epoch=epoch, rng=rng)
     file_name = _file_name(config, field=field, epoch=epoch)
+    truth = truth_table(
+        config,
+        events,
+        scenery,
+        field_index=field,
+        epoch=epoch,
+        exposure=exposure,
+        file_name=file_name,
+    )
+    if config.satellites_per_frame > 0:
+        truth = trail_rows(truth, trails, night, scenery, epoch=epoch, file_name=file_name)
     return SimulatedFrame(
         field=scenery.name,
         epoch=epoch,
@@ -147,15 +165,7 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         variance_truth=exposure.variance,
         sky_truth=sky.astype(np.float32),
         zero_point_truth=night.zero_point,
-        truth=truth_table(
-            config,
-            events,
-            scenery,
-            field_index=field,
-            epoch=epoch,
-            exposure=exposure,
-            file_name=file_name,
-        ),
+        truth=truth,
         seeing_arcsec=night.psf.fwhm_pix * config.pixel_scale_arcsec,
     )
 
@@ -228,7 +238,11 @@ def write_survey(
 
 
 def _identity(config: SkyConfig) -> str:
-    content = {"simulation_version": SIMULATION_VERSION, **asdict(config)}
+    settings = asdict(config)
+    if not config.satellites_per_frame:
+        # surveys made before there were satellites are the same as surveys without them
+        settings = {key: value for key, value in settings.items() if "satellite" not in key}
+    content = {"simulation_version": SIMULATION_VERSION, **settings}
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 

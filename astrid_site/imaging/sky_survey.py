@@ -71,6 +71,10 @@ class SkyConfig:
         Random error of the header WCS of each exposure, each axis.
     zero_point_error_mag : float
         Random error of the header zero point of each exposure.
+    satellites_per_frame : float
+        Mean number of satellites that cross each exposure; none by default.
+    satellite_sigma_range : tuple of float
+        Range of the height of their trails over the noise of a sky pixel, even in its logarithm.
     camera : Camera
         The detector.
     """
@@ -93,6 +97,8 @@ class SkyConfig:
     wcs_offset_arcsec: tuple[float, float] = (0.24, -0.18)
     wcs_error_pix: float = 0.05
     zero_point_error_mag: float = 0.01
+    satellites_per_frame: float = 0.0
+    satellite_sigma_range: tuple[float, float] = (1.0, 30.0)
     camera: Camera = field(default_factory=Camera)
 
     def __post_init__(self) -> None:
