@@ -107,6 +107,13 @@ class QualityRow:
     verdict: str
 
     @property
+    def in_words(self) -> str:
+        """What the bar shows, for those who do not see it."""
+        return {"pass": "within its limit", "downgrade": "beyond its limit"}.get(
+            self.verdict, "far beyond its limit"
+        )
+
+    @property
     def bar(self) -> float:
         """Length of a bar whose limit is drawn at 50 of 100."""
         return 0.0 if self.used is None else round(min(100.0, 50.0 * self.used), 1)

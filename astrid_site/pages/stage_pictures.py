@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.urls import reverse
 
 from astrid_site.core.models import StoredFile
+from astrid_site.core.templatetags.astro import number, significant
 from astrid_site.imaging.pyramid import Views
 from astrid_site.pages.score_histogram import HistogramView, draw_histogram
 from astrid_site.pages.view_files import open_views, parts_url, stored_views
@@ -24,6 +25,24 @@ _RING = 0.011
 _BAR = 100.0
 #: chi2 up to which a star was subtracted well, and to which passably.
 _RESIDUAL_CLASSES = (("good", 0.0, 1.5), ("warn", 1.5, 2.5), ("bad", 2.5, math.inf))
+
+
+_FRAME_WORDS: Mapping[str, Callable[..., str]] = {
+    "sky_level": lambda value: f"sky {significant(value, 4)}",
+    "sky_noise": lambda value: f"noise {significant(value, 3)}",
+    "n_sources": lambda value: f"{significant(value)} sources",
+    "n_stars": lambda value: f"{significant(value)} clean stars",
+    "fwhm_pix": lambda value: f"PSF {number(value, 2)} pix",
+    "limiting_magnitude": lambda value: f"5 σ at {number(value, 2)} mag",
+}
+_DIFFERENCE_WORDS: Mapping[str, Callable[..., str]] = {
+    "n_matched_stars": lambda value: f"{significant(value)} stars matched",
+    "registration_rms_pix": lambda value: f"to {significant(value, 2)} pix",
+    "n_kernel_stars": lambda value: f"kernel from {significant(value)} stars",
+    "kernel_order": lambda value: f"order {value}",
+    "kernel_chi2": lambda value: f"χ² {number(value, 2)}",
+    "flux_ratio": lambda value: f"flux ratio {number(value, 3)}",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,7 @@ class PreprocessPictures:
     background_range: Mapping[str, float] | None
     psf: FieldPicture | None
     planes: tuple[BarRow, ...]
-    metrics: Mapping[str, Any]
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ class DifferencePictures:
     residuals: Overlay
     histogram: HistogramView | None
     quality: tuple[QualityRow, ...]
-    metrics: Mapping[str, Any]
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +162,7 @@ def _preprocess(
         background_range=views.facts.get("background"),
         psf=_field(views, url, metrics),
         planes=_plane_bars(metrics.get("mask_counts") or {}, shape),
-        metrics=metrics,
+        summary=_said(metrics, _FRAME_WORDS),
     )
 
 
@@ -165,8 +184,14 @@ def _difference(
         residuals=Overlay(_image_url(observation, "difference"), shape[1], shape[0], rings),
         histogram=draw_histogram(histogram) if histogram else None,
         quality=tuple(quality_rows(run)),
-        metrics=run.metrics,
+        summary=_said(run.metrics, _DIFFERENCE_WORDS),
     )
+
+
+def _said(metrics: Mapping[str, Any], words: Mapping[str, Callable[..., str]]) -> str:
+    """The numbers that were measured, in words."""
+    found = [(say, metrics.get(name)) for name, say in words.items()]
+    return ", ".join(say(value) for say, value in found if isinstance(value, int | float))
 
 
 def _chi2_label(low: float, high: float) -> str:

@@ -45,6 +45,9 @@ TABLE: dict[str, dict[str, int]] = {
     "observations:upload": reads(RESEARCHER, POST=RESEARCHER),
     "observations:detail": reads(VIEWER),
     "observations:image": reads(VIEWER),
+    "observations:viewer": reads(VIEWER),
+    "observations:view": reads(VIEWER),
+    "observations:redraw": {"POST": RESEARCHER},
     "observations:retry": {"POST": RESEARCHER},
     "observations:cancel": {"POST": RESEARCHER},
     "preprocessing:calibration": reads(VIEWER),
@@ -125,6 +128,12 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
     by_name = {
         "tonight": {"name": "work"},
         "observations:image": {"observation_id": frame.pk, "panel": "science"},
+        "observations:view": {
+            "observation_id": frame.pk,
+            "stage": "difference",
+            "sha256": run.preview_file.sha256,
+            "part": "score/0/0/0",
+        },
         "detection:cutout": {"detection_id": candidate.pk, "panel": "strip"},
         "catalog:epoch": {"object_id": thing.pk, "run_id": run.pk},
         "api:key-detail": {"pk": key.pk},
@@ -278,7 +287,7 @@ def test_a_refusal_does_not_tell_whether_a_thing_exists(
                 continue
             client = browser_as(lower[-1])
             missing = {
-                k: uuid4() if k not in {"panel", "name"} else v for k, v in told[name].items()
+                k: uuid4() if k.endswith(("_id", "pk")) else v for k, v in told[name].items()
             }
             there = ask(client, method, reverse(name, kwargs=told[name]))
             nowhere = ask(client, method, reverse(name, kwargs=missing))

@@ -20,6 +20,7 @@ from astrid_site.accounts.roles import sync_roles
 from astrid_site.core.models import FileKind, Heartbeat, Job, StoredFile
 from astrid_site.core.status import JobState, RunStatus
 from astrid_site.core.storage import put_bytes, put_file
+from astrid_site.imaging import stage_views
 from astrid_site.imaging.cutouts import cut_out
 from astrid_site.imaging.fits_products import write_image
 from astrid_site.imaging.healpix import nested_index
@@ -37,6 +38,7 @@ from differencing.models import DifferenceRun, ReferenceRun
 from observations.algorithms.footprint import measure_footprint
 from observations.models import Observation, Survey
 from preprocessing.models import ScienceImage
+from preprocessing.services import StageViews, store_views
 
 SIZE = 160
 SCALE_ARCSEC = 1.0
@@ -217,6 +219,30 @@ def _run_fields(observation: Observation, seconds: float, **metrics: Any) -> dic
     }
 
 
+def _make_views(planes: tuple[np.ndarray, ...], wcs: WCS | None) -> tuple[StoredFile, StoredFile]:
+    """What workers would have drawn of the frame and of the difference."""
+    mask = np.zeros((SIZE, SIZE), np.uint16)
+    mask[10:13, 20:23] = 2
+    variance = np.full((SIZE, SIZE), NOISE**2, np.float32)
+    science, template, difference = (
+        Image(data=plane.astype(np.float32), mask=mask, variance=variance, wcs=wcs)
+        for plane in planes[:3]
+    )
+    frame = StageViews(
+        stage_views.science_layers(science, background=np.full((SIZE, SIZE), 7.0, np.float32)),
+        mask,
+        stage_views.science_pictures(science, science, background=None),
+        {"sky": stage_views.sky_facts(science), "stars": [[60.0, 70.0, 1]], "background": None},
+    )
+    pair = StageViews(
+        stage_views.difference_layers(difference, template, planes[3].astype(np.float32)),
+        mask,
+        {},
+        {"sky": stage_views.sky_facts(difference), "residuals": [[60.0, 70.0, 1.2]]},
+    )
+    return store_views(frame, name="frame.views"), store_views(pair, name="pair.views")
+
+
 def _make_runs(
     observation: Observation, planes: tuple[np.ndarray, ...], wcs: WCS | None, number: int
 ) -> tuple[DifferenceRun, DetectionRun]:
@@ -225,14 +251,44 @@ def _make_runs(
         _product(plane, wcs, kind=kind, name=f"{kind.value}-{number}.fits")
         for plane, kind in zip(planes, kinds, strict=True)
     ]
+    image_views, run_views = _make_views(planes, wcs)
     image = ScienceImage.objects.create(
-        **_run_fields(observation, 2.4, sky_noise=NOISE, n_stars=38, seeing_arcsec=FWHM),
+        **_run_fields(
+            observation,
+            2.4,
+            sky_noise=NOISE,
+            n_stars=38,
+            seeing_arcsec=FWHM,
+            mask_counts={"SATURATED": 9, "EDGE": 0},
+            psf_fwhm_grid_pix=[FWHM] * 9,
+        ),
         file=files[0],
+        stars_file=files[0],
+        preview_file=image_views,
         fwhm_pix=FWHM,
     )
     ReferenceRun.objects.create(**_run_fields(observation, 0.4))
     difference = DifferenceRun.objects.create(
-        **_run_fields(observation, 5.1, pull_width=1.02, chi2_stars_median=1.1),
+        **_run_fields(
+            observation,
+            5.1,
+            pull_width=1.02,
+            chi2_stars_median=1.1,
+            lag1=0.3,
+            quality_limits=[
+                {"name": "chi2_stars_median", "passing": [0, 2.5], "tolerable": [0, 10]},
+                {"name": "lag1", "passing": [-0.2, 0.2], "tolerable": [-0.5, 0.5]},
+            ],
+            score_histogram={
+                "reach": 6.0,
+                "step": 1.5,
+                "counts": [0, 9, 900, 8000, 8100, 950, 8, 1],
+                "n_below": 0,
+                "n_above": 2,
+                "width": 1.01,
+            },
+        ),
+        preview_file=run_views,
         science_image=image,
         file=files[2],
         template_file=files[1],

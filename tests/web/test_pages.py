@@ -36,6 +36,7 @@ def test_pages_hold_no_inline_script_style_or_foreign_address(
         ("observations:list", []),
         ("observations:upload", []),
         ("observations:detail", [sky.observations[0].pk]),
+        ("observations:viewer", [sky.observations[0].pk]),
         ("curation:vet", []),
         ("catalog:list", []),
         ("catalog:detail", [sky.objects[0].pk]),
