@@ -28,6 +28,8 @@ _MIN_SKY_SIGMA = 3.0
 _MIN_WHITENESS = 0.75
 _SKY_TILE = 64
 _MIN_SIDE = 32
+_MIN_SKY_TILES = 4
+_PATCH = 256
 
 
 @dataclass(frozen=True)
@@ -284,28 +286,49 @@ class _Sky:
 
 
 def _measure_sky(image: Image) -> _Sky | None:
-    """Level, variance and whiteness of the sky: medians over tiles."""
+    """Level, variance and whiteness of the sky: medians over tiles of patches of the frame."""
     if min(image.shape) < _MIN_SIDE:
         return None
-    data = np.where(is_bad(image.mask), np.float32(np.nan), image.data)
+    tile = int(np.clip(min(image.shape) // 4, _TILE // 2, _SKY_TILE))
+    parts = [_measure_patch(image, window, tile=tile) for window in _patches(image.shape)]
+    level, sharp, near, distant = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(level) < _MIN_SKY_TILES:
+        return None
+    # stars widen the one more than the other; correlated noise narrows all tiles alike
+    ratios = near[distant > 0] / distant[distant > 0]
+    whiteness = float(np.percentile(ratios, 90.0)) if ratios.size else 0.0
+    return _Sky(float(np.median(level)), float(np.median(sharp)), whiteness)
+
+
+def _patches(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """The whole of a small frame, 4 x 4 patches spread over a large one: they tell as much."""
+    ny, nx = shape
+    if ny * nx <= (4 * _PATCH) ** 2:
+        return [(slice(0, ny), slice(0, nx))]
+    tall, wide = min(_PATCH, ny), min(_PATCH, nx)
+    rows = np.unique(np.linspace(0, ny - tall, 4).astype(int))
+    columns = np.unique(np.linspace(0, nx - wide, 4).astype(int))
+    return [(slice(y, y + tall), slice(x, x + wide)) for y in rows for x in columns]
+
+
+def _measure_patch(
+    image: Image, window: tuple[slice, slice], *, tile: int
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Per tile: level and variance of the Laplacian; that and the one of distant pixels."""
+    data = np.where(is_bad(image.mask[window]), np.float32(np.nan), image.data[window])
     inner = data[1:-1, 1:-1]
     cross = data[:-2, 1:-1] + data[2:, 1:-1] + data[1:-1, :-2] + data[1:-1, 2:]
     corners = data[:-2, :-2] + data[:-2, 2:] + data[2:, :-2] + data[2:, 2:]
     laplacian = (4.0 * inner - 2.0 * cross + corners) / np.float32(6.0)
     far = (data[1:-1, 1:-5] - data[1:-1, 5:-1]) * np.float32(np.sqrt(0.5))
-    tile = int(np.clip(min(image.shape) // 4, _TILE // 2, _SKY_TILE))
     levels = _tiles(inner, tile)
     known = np.isfinite(levels).mean(axis=1) > 0.5
-    if known.sum() < 4:
-        return None
-    sharp = clipped_width(_tiles(laplacian, tile)[known]) ** 2
-    level = float(np.median(sorted_median(levels[known], axis=1)))
-    distant = clipped_width(_tiles(far, tile)) ** 2
-    near = clipped_width(_tiles(laplacian[:, 2:-2], tile)) ** 2
-    # stars widen the one more than the other; correlated noise narrows all tiles alike
-    ratios = near[distant > 0] / distant[distant > 0]
-    whiteness = float(np.percentile(ratios, 90.0)) if ratios.size else 0.0
-    return _Sky(level, float(np.median(sharp)), whiteness)
+    return (
+        sorted_median(levels[known], axis=1),
+        clipped_width(_tiles(laplacian, tile)[known]) ** 2,
+        clipped_width(_tiles(laplacian[:, 2:-2], tile)) ** 2,
+        clipped_width(_tiles(far, tile)) ** 2,
+    )
 
 
 def _tiles(data: FloatArray, tile: int) -> FloatArray:
