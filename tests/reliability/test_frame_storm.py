@@ -22,7 +22,6 @@ from tests.reliability.installation import Installation
 KILLS = 10
 REDIS_KILLS = 3
 LEASE_S = 3
-MAX_ATTEMPTS = 8
 PATIENCE_S = 600.0
 #: The clean-up leaves a folder alone that was only just made.
 YOUNG_S = 6.0
@@ -32,7 +31,7 @@ Kills = Sequence[Callable[[], str]]
 SURVEY = "Simulated"
 MAKE_SURVEY = f"""
 from observations.services import get_or_create_survey
-settings = dict(is_simulated=True, reference_min_epochs={frame_survey.TEMPLATES}, min_overlap=0.6)
+settings = dict(is_simulated=True, reference_min_epochs={frame_survey.TEMPLATES})
 get_or_create_survey("{SURVEY}", **settings)
 """
 
@@ -53,7 +52,6 @@ def make_installation(folder: Path, **environment: str) -> Installation:
             "ASTRID_JOB_LEASE_S": str(LEASE_S),
             "ASTRID_JOB_BACKOFF_S": "0.1",
             "ASTRID_JOB_RING_AGAIN_S": "3",
-            "ASTRID_JOB_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
             "DJANGO_SETTINGS_MODULE": "tests.settings",
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(temporary),
@@ -61,8 +59,6 @@ def make_installation(folder: Path, **environment: str) -> Installation:
         },
     )
     installation.command("manage.py", "migrate", "--verbosity", "0")
-    # Small frames dither by much of their width. Where some overlap too little with the first
-    # reference, a second one is built, and which of two a frame gets is a matter of time.
     installation.command("manage.py", "shell", "-c", MAKE_SURVEY)
     return installation
 
@@ -178,7 +174,7 @@ def assert_nothing_lost_or_doubled(
 ) -> None:
     """The promise, part by part, and then as a whole."""
     frame_survey.assert_frames_ended_once(installation)
-    frame_survey.assert_jobs_ended_once(installation, max_attempts=MAX_ATTEMPTS)
+    frame_survey.assert_jobs_ended_once(installation)
     frame_survey.assert_candidates_once(installation)
     frame_survey.assert_objects_apart(installation)
     frame_survey.assert_light_curves_complete(installation, frames)
