@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from astrid_site.core.models import Job
 from astrid_site.core.status import JobState, RunStatus
@@ -85,6 +85,28 @@ def camera_of(observation: Observation) -> Camera | None:
         height=observation.image_height,
         binning=cards.binning,
     ).first()
+
+
+def partly_calibrated(camera: Camera) -> QuerySet[ScienceImage]:
+    """Science images of a camera that lack a master of some kind, newest first."""
+    rows = ScienceImage.objects.filter(
+        Q(bias_master__isnull=True) | Q(dark_master__isnull=True) | Q(flat_master__isnull=True),
+        status=RunStatus.SUCCEEDED,
+        observation__survey_id=camera.survey_id,
+        observation__instrument=camera.instrument,
+        observation__detector=camera.detector,
+        observation__image_width=camera.width,
+        observation__image_height=camera.height,
+    )
+    return rows.select_related("observation__survey").order_by("-created_at", "id")
+
+
+def has_new_masters(camera: Camera, image: ScienceImage) -> bool:
+    """Whether a master of a kind that a science image lacks is here now."""
+    if read_readout(image.observation.header).binning != camera.binning:
+        return False
+    found = match_observation(camera, image.observation).masters
+    return any(getattr(image, f"{kind}_master_id") is None for kind in found)
 
 
 def usable_masters(camera: Camera, kind: str, at: datetime) -> list[CalibrationMaster]:

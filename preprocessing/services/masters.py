@@ -22,6 +22,7 @@ from preprocessing.selectors import Moment, match_dark, usable_masters
 from preprocessing.services.camera_properties import measure_camera
 from preprocessing.services.frame_sets import FrameSet, plan_sets
 from preprocessing.services.intake import MASTERS_VERSION, build_job
+from preprocessing.services.late_masters import begin_anew
 from preprocessing.services.products import load_image, store_image, store_preview
 from preprocessing.services.stacking import Ingredients, combine_set
 
@@ -54,9 +55,12 @@ def run_build_job(context: JobContext) -> Outcome:
     camera = Camera.objects.select_related("survey").get(pk=context.subject_id)
     frames = CalibrationFrame.objects.filter(camera=camera)
     n_before = frames.count()
-    build_masters(camera, progress=context.progress)
+    results = build_masters(camera, progress=context.progress)
 
     def save() -> Sequence[NextJob]:
+        if any(result.outcome == "built" for result in results) and (told := begin_anew(camera)):
+            camera.warnings = [*camera.warnings, told]
+            camera.save(update_fields=["warnings"])
         return [build_job(camera.pk)] if frames.count() != n_before else []
 
     return Outcome(JobState.DONE, save=save)

@@ -200,6 +200,49 @@ def test_an_exposure_waits_while_the_masters_of_its_camera_are_being_built(
         calibrate_observation(observation, load_raw(observation)[0])
 
 
+def test_an_exposure_that_came_before_its_masters_is_calibrated_when_they_come(
+    tmp_path: Path, night: list[Path], detector: Detector, survey: Survey
+) -> None:
+    take([expose(tmp_path, detector)[0]], survey)
+    drain()
+    assert ScienceImage.objects.get().metrics["calibration"] == "none"
+    take(night, survey)
+    drain()
+    science = ScienceImage.objects.get()
+    assert science.metrics["calibration"] == "overscan, trim, bias, dark, flat"
+    assert science.flat_master == CalibrationMaster.objects.get(kind="flat")
+
+
+def test_masters_that_come_one_kind_after_the_other_are_all_used_in_the_end(
+    tmp_path: Path, night: list[Path], detector: Detector, survey: Survey
+) -> None:
+    take([expose(tmp_path, detector)[0]], survey)
+    steps = []
+    for kind in ("bias", "dark", "flat"):
+        take([path for path in night if path.name.startswith(kind)], survey)
+        drain()
+        steps.append(ScienceImage.objects.get().metrics["calibration"])
+    assert steps == [
+        "overscan, trim, bias",
+        "overscan, trim, bias, dark",
+        "overscan, trim, bias, dark, flat",
+    ]
+
+
+def test_an_exposure_that_results_rest_on_stays_as_it_is_and_is_told(
+    tmp_path: Path, night: list[Path], detector: Detector, survey: Survey
+) -> None:
+    take([expose(tmp_path, detector)[0]], survey)
+    drain()
+    Observation.objects.update(status="succeeded")
+    take(night, survey)
+    drain()
+    assert ScienceImage.objects.get().metrics["calibration"] == "none"
+    assert Camera.objects.get().warnings == [
+        "1 exposures were worked through before their masters came, and stay as they are"
+    ]
+
+
 def test_an_exposure_without_masters_goes_on_as_it_is(
     tmp_path: Path, detector: Detector, survey: Survey
 ) -> None:
