@@ -144,3 +144,93 @@ def test_aligned_frames_must_have_one_shape(
     assert done.returncode == 2
     assert "not aligned" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def write_plane(path: Path, values: np.ndarray) -> Path:
+    fits.PrimaryHDU(values.astype(np.float32)).writeto(path)
+    return path
+
+
+def test_given_noise_and_psf_are_the_truth(
+    files: tuple[Path, SimulatedPair], tmp_path: Path
+) -> None:
+    folder, pair = files
+    options: list[object] = []
+    for name, frame in (
+        ("reference", pair.calibrated_reference()),
+        ("science", pair.calibrated_science()),
+    ):
+        noise = write_plane(tmp_path / f"{name}.noise.fits", np.sqrt(frame.variance))
+        psf = write_plane(tmp_path / f"{name}.psf.fits", frame.psf.at(192.0, 192.0)[0])
+        options += [f"--{name}-noise", noise, f"--{name}-psf", psf]
+    done = run_command(
+        folder / "reference.fits", folder / "science.fits", "--output", tmp_path / "out", *options
+    )
+    assert done.returncode == 0, done.stderr
+    notes = json.loads((tmp_path / "out" / "timing.json").read_text())["notes"]
+    assert notes.count("the variance was given, not measured") == 2
+    with fits.open(tmp_path / "out" / "score.fits") as score:
+        assert 1.4826 * np.median(np.abs(score[0].data)) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "words"),
+    [
+        ("--science-noise", np.ones((10, 12)), "12 x 10 pixels"),
+        ("--reference-noise", np.full((384, 384), -1.0), "positive nowhere"),
+        ("--science-psf", np.zeros((15, 15)), "no light"),
+        ("--reference-psf", np.ones((3, 15, 15)), "two-dimensional"),
+    ],
+)
+def test_a_plane_that_cannot_be_used_is_one_line_and_exit_code_2(
+    files: tuple[Path, SimulatedPair], tmp_path: Path, option: str, values: np.ndarray, words: str
+) -> None:
+    plane = write_plane(tmp_path / "plane.fits", values)
+    refuse(files[0] / "reference.fits", files[0] / "science.fits", tmp_path, words, option, plane)
+
+
+def refuse(reference: Path, science: Path, folder: Path, words: str, *options: object) -> None:
+    done = run_command(reference, science, "--output", folder / "out", *options)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.full((384, 384), 7.0), "constant"),
+        (np.full((384, 384), np.nan), "NaN"),
+        (np.random.default_rng(5).normal(100.0, 10.0, (384, 384)), "PSF could not be measured"),
+    ],
+)
+def test_a_frame_that_shows_nothing_is_refused(
+    files: tuple[Path, SimulatedPair], tmp_path: Path, values: np.ndarray, words: str
+) -> None:
+    empty = write_plane(tmp_path / "empty.fits", values)
+    options = ("--aligned",) if words.startswith("PSF") else ()
+    refuse(files[0] / "reference.fits", empty, tmp_path, words, *options)
+
+
+def test_frames_of_other_sky_are_refused(files: tuple[Path, SimulatedPair], tmp_path: Path) -> None:
+    with fits.open(files[0] / "science.fits") as science:
+        science[0].header["CRVAL1"] += 5.0
+        science.writeto(tmp_path / "far.fits")
+    refuse(files[0] / "reference.fits", tmp_path / "far.fits", tmp_path, "WCS is wrong")
+
+
+def test_reversed_epochs_and_an_absurd_gain_are_said(
+    files: tuple[Path, SimulatedPair], tmp_path: Path
+) -> None:
+    for name, year, gain in (("reference", 2025, 1.0), ("science", 2024, 1e12)):
+        with fits.open(files[0] / f"{name}.fits") as frame:
+            frame[0].header.update({"DATE-OBS": f"{year}-01-01T00:00:00", "GAIN": gain})
+            frame.writeto(tmp_path / f"{name}.fits")
+    done = run_command(
+        tmp_path / "reference.fits", tmp_path / "science.fits", "--output", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    notes = " ".join(json.loads((tmp_path / "out" / "timing.json").read_text())["notes"])
+    assert "taken after" in notes
+    assert "implausible" in notes
+    assert "warning" in done.stderr

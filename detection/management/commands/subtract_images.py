@@ -6,13 +6,14 @@ import json
 import resource
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.core.management.base import BaseCommand, CommandError
+from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane, write_image
@@ -21,11 +22,14 @@ from astrid_site.imaging.masks import MaskArray, MaskPlane
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
+    from astrid_site.imaging.psf import PsfField
     from detection.algorithms.measurement import Measurement
     from differencing.algorithms.subtract import Subtraction
     from preprocessing.algorithms.preprocess import Preprocessed
 
 _EXIT_BAD_INPUT = 2
+#: From saturated bytes to frames calibrated in janskys [electrons per unit].
+_PLAUSIBLE_GAIN = (1e-4, 1e9)
 
 
 class Command(BaseCommand):
@@ -42,6 +46,11 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, required=True, help="folder for the products")
         parser.add_argument("--reference-mask", type=Path, help="FITS plane, non-zero is unusable")
         parser.add_argument("--science-mask", type=Path, help="FITS plane, non-zero is unusable")
+        for name in ("reference", "science"):
+            parser.add_argument(
+                f"--{name}-noise", type=Path, help="FITS plane, 1 sigma of each pixel"
+            )
+            parser.add_argument(f"--{name}-psf", type=Path, help="FITS image of a point source")
         parser.add_argument("--aligned", action="store_true", help="the two share one pixel grid")
         parser.add_argument(
             "--method", choices=("auto", "kernel", "zogy"), default="auto", help="how to subtract"
@@ -105,6 +114,11 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     with clock.stage("read"):
         reference_source = _read(options["reference"], options["reference_mask"])
         science_source = _read(options["science"], options["science_mask"])
+        given = {
+            name: _read_given(name, options, source.image.shape)
+            for name, source in (("reference", reference_source), ("science", science_source))
+        }
+        notes = _odd_about(reference_source, science_source)
     # torch and its relatives take a second to load: only once the files are known to be good
     import torch
 
@@ -114,8 +128,10 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
 
     torch.set_num_threads(max(1, options["threads"]))
     with clock.stage("preprocess"):
-        reference = preprocess_image(reference_source.image)
-        science = preprocess_image(science_source.image)
+        reference, science = (
+            _named(name, preprocess_image, source.image, **given[name])
+            for name, source in (("reference", reference_source), ("science", science_source))
+        )
     with clock.stage("register"):
         template = _make_template(reference, science, aligned=options["aligned"])
     # only now: that the frames show different parts of the sky is the better reason
@@ -143,8 +159,10 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         "metrics": subtraction.metrics,
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
-        "notes": [*reference.notes, *science.notes],
+        "notes": [*notes, *reference.notes, *science.notes],
     }
+    for note in notes:
+        clock.say(f"warning: {note}")
     (output / "timing.json").write_text(json.dumps(record, indent=1) + "\n")
     clock.say(
         f"{len(kept)} candidates of {len(candidates)} peaks, {subtraction.method}, "
@@ -177,16 +195,91 @@ def _read(path: Path, mask_path: Path | None) -> ImageSource:
 
 def _given_mask(path: Path, shape: tuple[int, int]) -> MaskArray:
     """A mask file as planes: whatever is not zero is the user's to reject."""
+    plane = _plane_like(path, "mask", shape)
+    return np.where(plane != 0, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
+
+
+def _read_given(
+    name: str, options: dict[str, Any], shape: tuple[int, int]
+) -> dict[str, NDArray[np.float32] | PsfField | None]:
+    """Noise and PSF of one frame as the calibration takes them; None for what was not given."""
+    noise_path, psf_path = options[f"{name}_noise"], options[f"{name}_psf"]
+    return {
+        "given_variance": None if noise_path is None else _given_variance(noise_path, shape),
+        "given_psf": None if psf_path is None else _given_psf(psf_path, shape),
+    }
+
+
+def _given_variance(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Variance of a plane of 1-sigma errors; 0 on pixels that were not measured."""
+    noise = _plane_like(path, "noise", shape)
+    usable = np.isfinite(noise) & (noise > 0)
+    if not usable.any():
+        raise ImageReadError(
+            "the noise is positive nowhere.",
+            file_name=path.name,
+            code="values",
+            remedy="Give the standard deviation of each pixel, in the image's own unit.",
+        )
+    squares = np.where(usable, noise.astype(np.float64), 0.0) ** 2
+    return np.asarray(squares, dtype=np.float32)
+
+
+def _given_psf(path: Path, shape: tuple[int, int]) -> PsfField:
+    """PSF of an image of a point source, the same over the frame."""
+    from preprocessing.services import given_psf
+
+    plane = read_plane(path)
+    try:
+        return given_psf(plane, shape=shape)
+    except AlgorithmError as error:
+        raise ImageReadError(
+            f"{error.message} ({plane.shape[1]} x {plane.shape[0]} pixels).",
+            file_name=path.name,
+            code="shape",
+            remedy="Give an image of at least 5 x 5 pixels with the star in its middle.",
+        ) from error
+
+
+def _plane_like(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
     plane = read_plane(path)
     if plane.shape != shape:
         raise ImageReadError(
-            f"the mask has {plane.shape[1]} x {plane.shape[0]} pixels, the image "
+            f"the {what} has {plane.shape[1]} x {plane.shape[0]} pixels, the image "
             f"{shape[1]} x {shape[0]}.",
             file_name=path.name,
             code="shape",
-            remedy="Give a mask on the image's own pixels.",
+            remedy=f"Give a {what} on the image's own pixels.",
         )
-    return np.where(plane != 0, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
+    return plane
+
+
+def _named(
+    name: str, calibrate: Callable[..., Preprocessed], *args: Any, **given: Any
+) -> Preprocessed:
+    """Calibrate one of two frames, and name it where that fails."""
+    try:
+        return calibrate(*args, **given)
+    except AlgorithmError as error:
+        raise AlgorithmError(f"{name}: {error.message}", **error.numbers) from error
+
+
+def _odd_about(reference: ImageSource, science: ImageSource) -> list[str]:
+    """What a person should know before believing the signs of the candidates."""
+    times = [
+        read_metadata(source.header, keywords=None, file_name="").observed_at
+        for source in (reference, science)
+    ]
+    notes = [
+        f"{name}: a gain of {gain:.3g} electrons per unit is implausible; the noise may be wrong"
+        for name, gain in (("reference", reference.image.gain), ("science", science.image.gain))
+        if gain is not None and not _PLAUSIBLE_GAIN[0] <= gain <= _PLAUSIBLE_GAIN[1]
+    ]
+    if times[0] is not None and times[1] is not None and times[0] > times[1]:
+        notes.append(
+            "the reference was taken after the science image: what faded since shows as brightening"
+        )
+    return notes
 
 
 def _make_template(reference: Preprocessed, science: Preprocessed, *, aligned: bool) -> Image:
@@ -211,7 +304,8 @@ def _require_psf(frame: Preprocessed, name: str) -> None:
     from preprocessing.algorithms.psf_fit import missing_psf
 
     if frame.image.psf is None:
-        error = missing_psf(int(frame.metrics["n_psf_stars"] or 0))
+        n_stars = frame.metrics["n_psf_stars"]
+        error = missing_psf(n_stars if isinstance(n_stars, int) else 0)
         raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
 
 
