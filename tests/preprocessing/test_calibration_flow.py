@@ -2,93 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from django.core.management import CommandError, call_command
-from django.test import Client
 
-from astrid_site.core import tasking
 from astrid_site.core.errors import NotYetError
 from astrid_site.core.models import Job
 from astrid_site.core.status import JobState
 from astrid_site.imaging.sky_calibration import (
     Detector,
-    DetectorConfig,
     NightPlan,
-    make_detector,
-    read_out,
     write_calibration_frames,
 )
-from astrid_site.imaging.sky_files import HeaderValue, write_frame
 from observations.models import Observation, Survey
 from observations.services import ingest_file
 from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
-from preprocessing.selectors import Moment, camera_of, match_masters, match_observation
 from preprocessing.services import build_masters, load_image, load_raw
 from preprocessing.services.calibrate import calibrate_observation
-from tests.api.fixtures import browser_as, people
-from tests.observations.factories import make_observation, make_survey
 from tests.pipeline.drive import drain
-from tests.preprocessing.factories import make_camera, make_master
+from tests.preprocessing.calibration_night import (
+    CONFIG,
+    PLAN,
+    detector,
+    expose,
+    night,
+    nobody_listens,
+    one,
+    survey,
+    take,
+)
 
-__all__ = ["browser_as", "people"]
+__all__ = ["detector", "night", "nobody_listens", "survey"]
 pytestmark = pytest.mark.django_db
-CONFIG = DetectorConfig(shape=(128, 160), overscan=16, seed=5)
-PLAN = NightPlan(n_bias=5, darks=((30.0, 4),), flats=(("r", 4.0, 20_000.0),) * 4)
-
-
-@pytest.fixture(autouse=True)
-def nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No message leaves the test: the tests run the jobs themselves."""
-    monkeypatch.setattr(tasking, "ring", lambda *args, **kwargs: None)
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return make_detector(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory, detector: Detector) -> list[Path]:
-    """The calibration frames of one night, as files."""
-    return write_calibration_frames(tmp_path_factory.mktemp("night"), detector, PLAN)
-
-
-@pytest.fixture
-def survey() -> Survey:
-    return make_survey("Calibrated survey")
-
-
-def take(paths: list[Path], survey: Survey) -> list[Any]:
-    return [ingest_file(path, survey=survey, file_name=path.name) for path in paths]
-
-
-def expose(
-    folder: Path, detector: Detector, *, name: str = "sky", **cards: HeaderValue
-) -> tuple[Path, Any]:
-    """A science exposure of flat sky with one star, and the light that fell on the detector."""
-    ny, nx = detector.config.shape
-    y, x = np.mgrid[0:ny, 0:nx]
-    light = 3000.0 + 40_000.0 * np.exp(-((x - 70.0) ** 2 + (y - 60.0) ** 2) / 8.0)
-    header: dict[str, HeaderValue] = {
-        "IMAGETYP": "Light Frame",
-        "FILTER": "r",
-        "DATE-OBS": "2026-03-03T02:00:00",
-        "OBSID": name,
-        **{key.replace("_", "-"): value for key, value in cards.items()},
-    }
-    frame = read_out(detector, light, exposure_s=30.0, rng=np.random.default_rng(8), cards=header)
-    write_frame(folder / f"{name}.fits", frame.data, frame.header)
-    return folder / f"{name}.fits", light
-
-
-def one(survey: Survey) -> Observation:
-    return Observation.objects.get(survey=survey)
 
 
 def test_calibration_frames_become_masters_and_never_observations(
@@ -270,93 +218,6 @@ def test_a_frame_that_is_calibrated_already_is_not_calibrated_twice(
     assert "flat: done already, as the header says" in found.notes
 
 
-@pytest.mark.parametrize(
-    ("change", "missing"),
-    [
-        ({}, set()),
-        ({"band": "g"}, {"flat"}),
-        ({"header": {"CCD-TEMP": -10.0}}, {"dark"}),
-        ({"header": {}}, {"dark"}),
-        ({"exposure_s": 300.0}, {"dark"}),
-        ({"exposure_s": None}, {"dark"}),
-        ({"day": 120.0}, {"bias", "dark", "flat"}),
-        ({"observed_at": None}, {"bias", "dark", "flat"}),
-        ({"header": {"CCD-TEMP": -20.0, "BUNIT": "nanomaggy"}}, {"bias", "dark", "flat"}),
-        ({"header": {"CCD-TEMP": -20.0, "CALSTAT": "BD"}}, {"bias", "dark"}),
-    ],
-)
-def test_masters_of_another_band_temperature_exposure_or_date_are_not_used(
-    survey: Survey, change: dict[str, Any], missing: set[str]
-) -> None:
-    for kind in ("bias", "dark", "flat"):
-        make_master(survey, kind)
-    fields = {"instrument": "SIMCAM", "header": {"CCD-TEMP": -20.5}, "day": 2.0, **change}
-    observation = make_observation(survey, **fields)
-    camera = camera_of(observation)
-    assert camera is not None
-    found = match_observation(camera, observation)
-    assert {"bias", "dark", "flat"} - set(found.masters) == missing
-    assert not missing or found.notes
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"instrument": "OTHER"},
-        {"detector": "2"},
-        {"image_width": 50},
-        {"header": {"XBINNING": 2, "YBINNING": 2}},
-    ],
-)
-def test_a_camera_is_told_by_instrument_detector_size_and_binning(
-    survey: Survey, change: dict[str, Any]
-) -> None:
-    camera = make_camera(survey)
-    assert camera_of(make_observation(survey, instrument="SIMCAM")) == camera
-    assert camera_of(make_observation(survey, **{"instrument": "SIMCAM", **change})) is None
-    assert camera_of(make_observation(make_survey(), instrument="SIMCAM")) is None
-
-
-def test_a_dark_is_scaled_where_it_is_free_of_the_bias_and_never_by_much(survey: Survey) -> None:
-    make_master(survey, "bias")
-    dark = make_master(survey, "dark", exposure_s=60.0)
-    camera, at = dark.camera, dark.observed_from
-    scales = {
-        t: match_masters(camera, Moment(at, t, -20.0)).dark_scale for t in (15.0, 60.5, 120.0)
-    }
-    assert scales == {15.0: 0.25, 60.5: 1.0, 120.0: 2.0}
-    assert match_masters(camera, Moment(at, 121.0, -20.0)).dark is None
-    CalibrationMaster.objects.filter(pk=dark.pk).update(includes_bias=True)
-    assert match_masters(camera, Moment(at, 15.0, -20.0)).dark is None
-    # a dark that holds the bias does the work of both
-    alone = match_masters(camera, Moment(at, 60.0, -20.0))
-    assert (alone.dark, alone.bias) == (dark, None)
-    free = match_masters(camera, Moment(at, 60.0, -20.0), done=frozenset({"bias"}))
-    assert free.dark is None
-
-
-def test_a_flat_is_not_used_where_nothing_removes_the_bias(survey: Survey) -> None:
-    flat = make_master(survey, "flat")
-    moment = Moment(flat.observed_from, 60.0, -20.0, "r")
-    found = match_masters(flat.camera, moment)
-    assert found.masters == {}
-    assert "nothing removes the bias" in found.notes[-1]
-    done = match_masters(flat.camera, moment, done=frozenset({"bias"}))
-    assert done.masters == {"flat": flat}
-
-
-def test_the_nearest_is_used_and_one_that_was_switched_off_or_replaced_is_not(
-    survey: Survey,
-) -> None:
-    rows = [make_master(survey, "bias", day=day) for day in (0.0, 20.0, 21.0)]
-    moment = Moment(rows[1].observed_from)
-    assert match_masters(rows[0].camera, moment).bias == rows[1]
-    CalibrationMaster.objects.filter(pk=rows[1].pk).update(is_active=False)
-    assert match_masters(rows[0].camera, moment).bias == rows[2]
-    CalibrationMaster.objects.filter(pk=rows[2].pk).update(superseded_by=rows[0])
-    assert match_masters(rows[0].camera, moment).bias == rows[0]
-
-
 def test_the_next_night_is_compared_with_the_last(
     tmp_path: Path, night: list[Path], detector: Detector, survey: Survey
 ) -> None:
@@ -408,55 +269,3 @@ def test_the_command_builds_reports_and_can_only_look(
     assert told.count("built") == 3
     assert "gain 1.7" in told
     assert CalibrationMaster.objects.count() == 3
-
-
-@pytest.fixture
-def page_of(browser_as: Callable[[str], Client]) -> Callable[[str], str]:
-    client = browser_as("viewer")
-
-    def read(address: str) -> str:
-        answer = client.get(address)
-        assert answer.status_code == 200
-        return str(answer.content.decode())
-
-    return read
-
-
-def test_the_page_tells_how_to_begin_while_there_is_nothing(page_of: Callable[[str], str]) -> None:
-    assert "No calibration frames yet" in page_of("/calibration/")
-
-
-def test_the_pages_show_masters_their_pictures_and_what_they_were_used_for(
-    tmp_path: Path,
-    night: list[Path],
-    detector: Detector,
-    survey: Survey,
-    browser_as: Callable[[str], Client],
-) -> None:
-    take([*night, expose(tmp_path, detector)[0]], survey)
-    drain()
-    client = browser_as("viewer")
-    text = client.get("/calibration/").content.decode()
-    for master in CalibrationMaster.objects.all():
-        assert f"/calibration/masters/{master.pk}/" in text
-        page = client.get(f"/calibration/masters/{master.pk}/").content.decode()
-        assert "/observations/" in page.split("Observations calibrated with it")[1]
-        picture = client.get(f"/calibration/masters/{master.pk}/picture.png")
-        assert picture.content.startswith(b"\x89PNG")
-    assert "e⁻/adu measured" in text
-    assert client.get("/observations/").content.decode().count("/calibration/") == 1
-
-
-def test_the_api_lists_cameras_and_masters(
-    night: list[Path], survey: Survey, browser_as: Callable[[str], Client]
-) -> None:
-    take(night, survey)
-    drain()
-    client = browser_as("viewer")
-    cameras = client.get("/api/v1/cameras/").json()["results"]
-    assert [camera["survey"] for camera in cameras] == [survey.name]
-    flats = client.get("/api/v1/masters/", {"kind": "flat", "current": "true"}).json()["results"]
-    assert [(row["band"], row["n_frames"]) for row in flats] == [("r", 4)]
-    one_master = client.get(f"/api/v1/masters/{flats[0]['id']}/").json()
-    assert one_master["sha256"] == CalibrationMaster.objects.get(kind="flat").file.sha256
-    assert client.get("/api/v1/masters/", {"kind": "arc"}).status_code == 400
