@@ -1,0 +1,151 @@
+"""Every set of real images through the engine, with a picture and what is known about it.
+
+    ASTRID_TEST_DATA=folder python -m benchmarks.real_sets [--set NAME ...]
+
+Prints a table for each set and writes it, with the pictures, to docs/real-data.md; the sections
+of sets that were not run are kept. Exit code 1 if an answer known beforehand was not found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks import real_sets_pairs as pairs
+from benchmarks.real_sets_pairs import Row, peak_memory_mb
+from benchmarks.real_sets_saao import run_saao
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "real-data.md"
+IMAGES = ROOT / "docs" / "images"
+HEAD = """# AstrID on real images
+
+Every set of real images that AstrID is tested on, subtracted by its engine, with what came out.
+Written by `python -m benchmarks.real_sets`. In the pictures north is not up: the frames are shown
+as they lie. Pink pixels are masked. "Noise" is the width of blank-sky pixels in units of their
+propagated error, before and after the empirical scale that the engine applies and reports; a
+verdict of *downgrade* means that one of its numbers, named in the remarks, is outside its range.
+"""
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """One set: its title, what runs it, its picture, and what a person saw in it."""
+
+    title: str
+    run: Callable[[Path, Path], list[Row]]
+    pictures: tuple[str, ...]
+    about: str
+    credit: str
+
+
+SETS = {
+    "saao": RealSet(
+        "SAAO: a microlensing event in a crowded bulge field",
+        run_saao,
+        ("real-saao.png", "real-saao-light-curve.svg"),
+        "47 frames of 24 nights without world coordinates, registered by their stars alone.",
+        "MichaelDAlbrow/pyDIA (MIT), SAAO 1.0 m",
+    ),
+    "decam": RealSet(
+        "DECam: a transient of one night",
+        pairs.run_decam,
+        ("real-decam.png",),
+        "Registered i-band frames of two nights; the transient is there in one of them.",
+        "thomasvrussell/sfft (MIT), DECam",
+    ),
+    "nircam": RealSet(
+        "JWST NIRCam: a faded source behind Abell 2744",
+        pairs.run_nircam,
+        ("real-nircam.png",),
+        "Two epochs on one grid, each with its own PSF and noise plane.",
+        "thomasvrussell/sfft (MIT), JWST programmes 1324 and 2561",
+    ),
+    "eso085": RealSet(
+        "ESO 085-030: two frames of one night",
+        pairs.run_eso085,
+        ("real-eso085.png",),
+        "74 seconds apart, no world coordinates: nothing should be found.",
+        "toros-astro/ProperImage (BSD-3)",
+    ),
+    "spiral": RealSet(
+        "A spiral galaxy in three surveys",
+        pairs.run_spiral,
+        ("real-spiral.png",),
+        "Pixel scales from 0.25 to 0.40 arcsec, one flipped parity, and one WCS that is wrong.",
+        "temuller/hostphot (MIT), SDSS, Pan-STARRS1 and DES",
+    ),
+    "singles": RealSet(
+        "Single frames: a satellite, a wide field, a deep field",
+        pairs.run_singles,
+        ("real-singles.png",),
+        "Nothing to subtract: reading, masks and sources.",
+        "dwkim78/ASTRiDE (MIT), panoptes/panoptes-utils (MIT), astromatic/sextractor (GPL-3)",
+    ),
+}
+SEEN: dict[str, str] = {}
+
+
+def main() -> int:
+    """Run the sets asked for and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--set", nargs="+", choices=SETS, default=list(SETS), dest="names")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = Path(os.environ["ASTRID_TEST_DATA"])
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    is_right = True
+    for name in options.names:
+        start = time.perf_counter()
+        rows = SETS[name].run(data, IMAGES)
+        text = section(name, rows, seconds=time.perf_counter() - start)
+        print(text, flush=True)
+        write_section(name, text)
+        is_right &= all(row.is_right for row in rows)
+    return 0 if is_right else 1
+
+
+def section(name: str, rows: list[Row], *, seconds: float) -> str:
+    """One set as markdown."""
+    told = SETS[name]
+    lines = [f"## {told.title}", "", told.about, ""]
+    lines += [f"![{told.title}](images/{file})" for file in told.pictures]
+    lines += ["", *([SEEN[name], ""] if name in SEEN else [])]
+    lines += [
+        "| pair | registered by | method | verdict | noise | peaks | kept | answer | s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.pair} | {r.registration} | {r.method} | {r.verdict} | {r.noise} | {r.peaks} "
+        f"| {r.kept} | {'' if r.is_right else '**wrong:** '}{r.answer} | {r.seconds:.1f} |"
+        for r in rows
+    ]
+    remarks = dict.fromkeys(f"{r.pair}: {text}" for r in rows for text in r.remarks[:4])
+    shown = list(remarks)[:12]
+    lines += ["", *(f"- {text}" for text in shown)] if shown else []
+    lines += [
+        "",
+        f"{seconds:.0f} s in all, peak memory {peak_memory_mb():.0f} MB. Images: {told.credit}.",
+    ]
+    return "\n".join(lines)
+
+
+def write_section(name: str, text: str) -> None:
+    """Put one section into the page, in the order of the sets."""
+    page = PAGE.read_text() if PAGE.exists() else HEAD
+    found = dict(re.findall(r"<!-- (\w+) -->\n(.*?)\n<!-- end -->", page, flags=re.S))
+    found[name] = text
+    blocks = [f"<!-- {key} -->\n{found[key]}\n<!-- end -->" for key in SETS if key in found]
+    PAGE.write_text(HEAD + "\n" + "\n\n".join(blocks) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The command that measures one position in a folder of frames, as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from django.core.management import CommandError, call_command
+
+from astrid_site.imaging.sky_pair import PairConfig, simulate_pair
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two frames without world coordinates and a constant one."""
+    path = tmp_path_factory.mktemp("series")
+    pair = simulate_pair(
+        PairConfig(seed=5, shape=(256, 256), star_density_per_mpix=3000, shift_pix=(4.0, 3.0))
+    )
+    for i, name in enumerate(("reference", "science")):
+        image = getattr(pair, name)
+        header = fits.Header()
+        header.update(GAIN=image.gain, SATURATE=image.saturation, EXPTIME=60.0)
+        header["DATE-OBS"] = f"2024-03-0{i + 1}T02:00:00"
+        fits.PrimaryHDU(image.data, header).writeto(path / f"{name}.fits")
+    fits.PrimaryHDU(np.full((256, 256), 7.0, np.float32)).writeto(path / "constant.fits")
+    (path / "notes.txt").write_text("not a frame")
+    return path
+
+
+def test_every_frame_has_a_row_and_a_useless_one_its_reason(folder: Path, tmp_path: Path) -> None:
+    call_command(
+        "forced_light_curve",
+        str(folder),
+        "--pixel",
+        "120.0",
+        "130.0",
+        "--frame",
+        "science.fits",
+        "--zero-point",
+        "26.5",
+        "--output",
+        str(tmp_path),
+    )
+    table = Table.read(tmp_path / "light_curve.ecsv", format="ascii.ecsv")
+    assert sorted(table["frame"]) == ["constant.fits", "reference.fits", "science.fits"]
+    rows = {row["frame"]: row for row in table}
+    assert table["difference_flux"].mask[list(table["frame"]).index("constant.fits")]
+    assert "constant" in rows["constant.fits"]["remark"]
+    assert np.hypot(rows["science.fits"]["x"] - 120, rows["science.fits"]["y"] - 130) < 0.5
+    assert rows["science.fits"]["difference_flux_error"] > 0
+    assert rows["science.fits"]["mjd"] == pytest.approx(60371.08367, abs=1e-4)
+    assert table.meta["zero_point"] == 26.5
+    assert ElementTree.parse(tmp_path / "light_curve.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--pixel", "1", "2"), "--frame"),
+        (("--pixel", "1", "2", "--frame", "absent.fits"), "absent.fits is not among"),
+        (("--sky", "10", "20"), "no frame has world coordinates"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    folder: Path, tmp_path: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(CommandError, match=reason) as caught:
+        call_command("forced_light_curve", str(folder), *arguments, "--output", str(tmp_path))
+    assert caught.value.returncode == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_one_frame_is_no_light_curve(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="at least two frames"):
+        call_command(
+            "forced_light_curve",
+            str(folder / "science.fits"),
+            "--pixel",
+            "1",
+            "2",
+            "--output",
+            str(tmp_path),
+        )
