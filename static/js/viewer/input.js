@@ -43,6 +43,8 @@ export function listenToPointer(stage, blinkButton, actions) {
   });
   for (const kind of ["pointerup", "pointercancel"]) stage.addEventListener(kind, (event) => down.delete(event.pointerId));
   stage.addEventListener("click", (event) => { if (travelled > STILL_PX) event.preventDefault(); }, true);
+  // a link that is pressed would take the focus from the frame
+  stage.addEventListener("mousedown", (event) => event.preventDefault());
   stage.addEventListener("dragstart", (event) => event.preventDefault());
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();

@@ -83,9 +83,12 @@ export class Readout {
   }
 
   significance(layer, found, x, y) {
+    if (found === undefined) return "…";
     if (!Number.isFinite(found)) return "–";
     if (layer.unit === "sigma") return found.toFixed(1).replace("-", "−");
-    const noise = layer.noise && this.at(this.layers.get(layer.noise), x, y);
+    if (!layer.noise) return "–";
+    const noise = this.at(this.layers.get(layer.noise), x, y);
+    if (noise === undefined) return "…";
     return noise > 0 ? (found / noise).toFixed(1).replace("-", "−") : "–";
   }
 
