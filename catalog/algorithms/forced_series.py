@@ -146,7 +146,8 @@ def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
 
 
 def _psf_stars(frame: Preprocessed) -> int:
-    return int(frame.metrics["n_psf_stars"] or 0)
+    counted = frame.metrics["n_psf_stars"]
+    return counted if isinstance(counted, int) else 0
 
 
 def choose_epochs(epochs: Sequence[Epoch], *, max_epochs: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_every_frame_has_a_row_and_a_useless_one_its_reason(folder: Path, tmp_pa
     assert rows["science.fits"]["difference_flux_error"] > 0
     assert rows["science.fits"]["mjd"] == pytest.approx(60371.08367, abs=1e-4)
     assert table.meta["zero_point"] == 26.5
-    assert ElementTree.parse(tmp_path / "light_curve.svg").getroot().tag.endswith("svg")
+    assert ET.parse(tmp_path / "light_curve.svg").getroot().tag.endswith("svg")
 
 
 @pytest.mark.parametrize(

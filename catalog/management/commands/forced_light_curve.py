@@ -173,7 +173,11 @@ def _place(frames: _Frames, options: dict[str, Any]) -> tuple[Position, NamedFra
         return Position(x, y), frames.load(options["frame"])
     ra, dec = options["sky"]
     for name in _first_choice(frames, options["frame"]):
-        found = frames.load(name)
+        try:
+            found = frames.load(name)
+        except (ImageReadError, AlgorithmError):
+            # it gets its row, with the reason, when its turn comes
+            continue
         image = found.frame.image
         if image.wcs is None:
             continue

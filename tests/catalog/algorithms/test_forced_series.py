@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -134,7 +134,7 @@ def test_the_chart_is_a_picture_on_its_own() -> None:
     ]
     chart = lay_out_chart(epochs, quantity="flux")
     assert chart is not None
-    drawn = ElementTree.fromstring(draw_light_curve(chart, title="a < b"))
+    drawn = ET.fromstring(draw_light_curve(chart, title="a < b"))
     name = "{http://www.w3.org/2000/svg}"
     assert len(drawn.findall(f".//{name}circle")) == 4
     assert drawn.findtext(f"{name}title") == "a < b"
