@@ -155,9 +155,7 @@ def find_peers(python: str | None, *, threads: int) -> tuple[list[Contestant], d
             missing[name] = "not installed here: " + ", ".join(lacking)
         else:
             here.append(_peer(name, chain, interpreter, threads=threads, largest=largest))
-    missing["SWarp + HOTPANTS + source-extractor"] = (
-        "HOTPANTS is in neither package registry that serves this machine, and is not on its path"
-    )
+    missing["SWarp + HOTPANTS + source-extractor"] = "no package of HOTPANTS is to be had here"
     return here, missing
 
 

@@ -70,9 +70,11 @@ def _preamble(results: Results) -> str:
     return f"""# Benchmarks of the engine
 
 Made by `python -m benchmarks.engine`; edit the benchmark, not this page. Measured from {dates[0]}
-to {dates[-1]} UTC on {setting["machine"]}, shared with other work (the load average stands in each
-section): wall times are upper limits there, CPU times less so. {told}.
-A plus after a commit says that its code had been changed since.
+to {dates[-1]} UTC on {setting["machine"]}. Every section says how loaded
+the machine was: beside other work wall times are upper limits, and CPU times grow too. A plus
+after a commit says that its code had been changed since.
+
+{told}.
 
 A verdict is *reached*, *not reached*, or *undecided* (marked ?) where the goal is missed by no
 more than the counting error of its scenes.
@@ -213,10 +215,11 @@ def _section(results: Results, regime: str, size: int) -> str:
     """The table of one regime and size."""
     record = results.merged(regime, size, OURS)
     others = peers_of(results, regime, size)
+    title = REGIMES[regime].title
     lines = [
         f"### {regime}, {size} x {size}",
         "",
-        f"{REGIMES[regime].title.capitalize()}; {said(record)}. {record.get('date')} UTC, commit "
+        f"{title[0].upper()}{title[1:]}; {said(record)}. {record.get('date')} UTC, commit "
         f"{record.get('commit')}, {record.get('threads', 1):g} threads, "
         f"load {record.get('load', 0):.1f}, "
         f"scenes: {record['n_scenes']}, bright stars: {record.get('n_stars', 0)}.",
@@ -224,7 +227,7 @@ def _section(results: Results, regime: str, size: int) -> str:
         "| figure | goal | AstrID | | " + " | ".join(others) + (" |" if others else ""),
         "|---|---|---|---|" + "---|" * len(others),
     ]
-    for figure in (*QUALITY, *COST):
+    for figure in QUALITY:
         cells = [figure.name, figure.goal, figure.show(record), verdict(figure, record, size=size)]
         cells += [figure.show(other) for other in others.values()]
         lines.append("| " + " | ".join(cells) + " |")
