@@ -32,6 +32,7 @@ class FileKind(models.TextChoices):
     SCIENCE = "science", "science image"
     STARS = "stars", "star list"
     REFERENCE = "reference", "reference image"
+    MASTER = "master", "calibration master"
     DIFFERENCE = "difference", "difference image"
     SCORE = "score", "score image"
     CUTOUTS = "cutouts", "cutouts"

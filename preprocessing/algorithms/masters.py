@@ -220,7 +220,7 @@ class Comparison:
 
     verdict: str
     reasons: tuple[str, ...] = ()
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, float | int] = field(default_factory=dict)
 
 
 def compare_masters(new: Master, last: Master | None, *, kind: str) -> Comparison:
@@ -245,12 +245,12 @@ def compare_masters(new: Master, last: Master | None, *, kind: str) -> Compariso
     centred = pulls - np.median(pulls)
     level_unit = 1.0 if kind == "flat" else max(new.noise, 1e-30)
     was_bad, is_now = is_bad(last.image.mask), is_bad(new.image.mask)
-    numbers = {
+    numbers: dict[str, float | int] = {
         "level_change": shift / level_unit,
         "width": float(1.4826 * np.median(np.abs(centred))),
         "changed_fraction": float((np.abs(centred) > _CHANGED_SIGMA).mean()),
-        "new_bad": float((is_now & ~was_bad).sum()),
-        "lost_bad": float((was_bad & ~is_now).sum()),
+        "new_bad": int((is_now & ~was_bad).sum()),
+        "lost_bad": int((was_bad & ~is_now).sum()),
         "noise_ratio": new.noise / last.noise if last.noise > 0 else 1.0,
     }
     reasons = _reasons(numbers, level_limit=_LEVEL_LIMITS[kind])
@@ -264,7 +264,7 @@ def _variance(master: Master) -> FloatArray:
     return master.image.variance
 
 
-def _reasons(numbers: dict[str, float], *, level_limit: float) -> tuple[str, ...]:
+def _reasons(numbers: dict[str, float | int], *, level_limit: float) -> tuple[str, ...]:
     found = []
     if abs(numbers["level_change"]) > level_limit:
         found.append(f"its level moved by {numbers['level_change']:.3g} (limit {level_limit:g})")

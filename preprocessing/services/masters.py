@@ -29,8 +29,7 @@ from preprocessing.services.stacking import Ingredients, combine_set
 if TYPE_CHECKING:
     from preprocessing.algorithms.masters import Comparison, Master
 
-#: A master is the detector's own reference image.
-MASTER_FILE = FileKind.REFERENCE
+_PICTURE_PIX = 512
 #: For how long before and after its frames a master is used.
 _VALID = {
     CalibrationKind.BIAS: timedelta(days=365),
@@ -246,6 +245,6 @@ def _store(camera: Camera, frame_set: FrameSet, master: Master) -> tuple[StoredF
     }
     history = [f"made of {frame.name} {frame.file.sha256}" for frame in frame_set.frames]
     file = store_image(
-        master.image, kind=MASTER_FILE, name=f"{name}.fits", header=cards, history=history
+        master.image, kind=FileKind.MASTER, name=f"{name}.fits", header=cards, history=history
     )
-    return file, store_preview(master.image, name=f"{name}.png")
+    return file, store_preview(master.image, name=f"{name}.png", max_size=_PICTURE_PIX)

@@ -47,13 +47,16 @@ def load_image(stored: StoredFile) -> Image:
         return read_product(path)[0]
 
 
-def store_preview(image: Image, *, name: str) -> StoredFile:
-    """A PNG of a frame, at most 1024 pixels wide; pixels without data are shown as missing."""
+def store_preview(image: Image, *, name: str, max_size: int = 1024) -> StoredFile:
+    """A PNG of a frame, so many pixels wide at most; pixels without data are shown as missing."""
     from astrid_site.imaging.display import render_frame_png
 
     shown = np.where(is_bad(image.mask, MaskPlane.NO_DATA), np.float32(np.nan), image.data)
     return put_bytes(
-        render_frame_png(shown), kind=FileKind.PREVIEW, name=name, media_type="image/png"
+        render_frame_png(shown, max_size=max_size),
+        kind=FileKind.PREVIEW,
+        name=name,
+        media_type="image/png",
     )
 
 

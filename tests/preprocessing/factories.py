@@ -70,7 +70,7 @@ def make_master(survey: Survey, kind: str = "dark", **fields: Any) -> Calibratio
         "level": 3.0,
         "noise": 4.0,
         "digest": f"{n:064d}",
-        "file": make_bytes(FileKind.REFERENCE),
+        "file": make_bytes(FileKind.MASTER),
         "preview_file": picture,
     }
     row = CalibrationMaster.objects.create(camera=camera, kind=kind, **{**defaults, **fields})
