@@ -155,3 +155,18 @@ def test_images_off_the_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="grid"):
         measure(sky, other, science, find_candidates(sky), stars=Stars())
     assert measure(sky, template, science, find_candidates(sky), stars=Stars())
+
+
+@pytest.mark.parametrize("level", [-6.0, 6.0])
+def test_a_local_level_changes_neither_shape_nor_chi2(level: float) -> None:
+    # 0.6 sigma of a pixel: what two sky subtractions leave on a galaxy's halo
+    extra = np.full(SHAPE, level)
+    measured = [
+        m
+        for m in measure_sky(make_sky([(x, y, 25.0) for x, y in GRID], shape=SHAPE, extra=extra))
+        if m.snr > 15
+    ]
+    assert len(measured) >= 0.97 * len(GRID)
+    assert np.median([m.fwhm_pix for m in measured]) == pytest.approx(3.0, rel=0.05)
+    assert np.mean([m.psf_chi2 for m in measured]) == pytest.approx(1.0, abs=0.25)
+    assert not {"fwhm_ratio_high", "psf_chi2"} & set().union(*(failed(m) for m in measured))
