@@ -26,6 +26,8 @@ from preprocessing.algorithms.psf_fit import MIN_STARS, estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
+from preprocessing.algorithms.trail_fit import Trail
+from preprocessing.algorithms.trails import describe_trails, find_trails, mask_trails
 from preprocessing.algorithms.zero_point import (
     CatalogStars,
     ZeroPoint,
@@ -34,7 +36,7 @@ from preprocessing.algorithms.zero_point import (
 )
 
 FloatArray = NDArray[np.float32]
-Metric = float | int | str | None
+Metric = float | int | str | None | list[dict[str, float]]
 
 _MIN_SIDE = 48
 # the first, rough width of the PSF needs no more pixels and stars than these
@@ -52,6 +54,8 @@ class PreprocessConfig:
         Width of a background box [pix].
     find_cosmic_rays : bool
         Whether to look for cosmic rays (not on coadds, whose pixels are means).
+    find_trails : bool
+        Whether to look for satellite trails.
     cosmic_ray_sigma : float
         Least height of a cosmic-ray pixel [sigma].
     detection_sigma : float
@@ -64,6 +68,7 @@ class PreprocessConfig:
 
     box: int = 64
     find_cosmic_rays: bool = True
+    find_trails: bool = True
     cosmic_ray_sigma: float = 6.0
     detection_sigma: float = 5.0
     psf_order: int | None = None
@@ -144,11 +149,13 @@ def preprocess_image(
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     sky = given_variance if given_variance is not None else background.noise_map**2
     frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
+    frame, trails = _mask_trails(frame, core, background.noise, settings=settings)
+    notes += [trail.in_words() for trail in trails]
     confusion = 0.0
     if given_variance is None:
         rows = row_bands(frame.shape)
-        bad, sky = is_bad(frame.mask[rows]), background.at_rows(rows)
-        confusion = measure_confusion(frame.data[rows], sky, bad=bad, psf=core)
+        bad, band = is_bad(frame.mask[rows]), background.at_rows(rows)
+        confusion = measure_confusion(frame.data[rows], band, bad=bad, psf=core)
         background = background.without_confusion(confusion)
         variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
         frame = frame.with_(variance=variance)
@@ -171,6 +178,8 @@ def preprocess_image(
     metrics |= {
         "n_psf_stars": n_psf_stars,
         "n_cosmic_rays": n_cosmic_rays,
+        "n_trails": len(trails),
+        "trails": describe_trails(trails),
         "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
         "gain_used": gain.gain,
         "gain_source": "given_variance" if given_variance is not None else gain.source,
@@ -244,6 +253,16 @@ def _clean(
     mask = frame.mask.copy()
     mask[hits] |= np.uint16(MaskPlane.COSMIC_RAY)
     return frame.with_(mask=mask), core, int(hits.sum())
+
+
+def _mask_trails(
+    frame: Image, core: Moffat, noise: float, *, settings: PreprocessConfig
+) -> tuple[Image, tuple[Trail, ...]]:
+    """The frame with its satellite trails masked, and what they are."""
+    if not settings.find_trails:
+        return frame, ()
+    trails = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
+    return frame.with_(mask=mask_trails(frame.mask, trails)), trails
 
 
 def _fit_psf(
