@@ -99,4 +99,4 @@ def _with_neighbours(plane: FloatArray, first: int, last: int, *, reach: int) ->
         return plane[first - reach : last + reach]
     index = np.abs(np.arange(first - reach, last + reach) + 0.5) - 0.5
     index = np.where(index >= ny, 2 * ny - 1 - index, index).astype(np.intp)
-    return plane[index]
+    return np.asarray(plane[index], dtype=np.float32)
