@@ -229,6 +229,22 @@ def halve_mask(mask: MaskArray) -> MaskArray:
     return even[::2, ::2] | even[1::2, ::2] | even[::2, 1::2] | even[1::2, 1::2]
 
 
+def _tiles_between(start: int, stop: int, side: int) -> range:
+    """Tiles along one axis that pixels from start to stop, as far as there are any, lie in."""
+    first, last = max(0, start), min(side, stop) - 1
+    return range(first // TILE, last // TILE + 1) if first <= last else range(0)
+
+
+def _paste(tile: FloatArray, square: FloatArray, offset: tuple[int, int]) -> None:
+    """Copy what of a tile lies in a square; the offset is the tile's first pixel in it."""
+    spans = []
+    for at, n_tile, n_square in zip(offset, tile.shape, square.shape, strict=True):
+        begin, end = max(0, at), min(n_square, at + n_tile)
+        spans.append((slice(begin, end), slice(begin - at, end - at)))
+    (rows, tile_rows), (columns, tile_columns) = spans
+    square[rows, columns] = tile[tile_rows, tile_columns]
+
+
 class ViewError(ValueError):
     """The file is not one of ours, or has no such part."""
 
@@ -301,6 +317,23 @@ class Views:
         levels = self.layer(name)["levels"]
         fitting = [i for i, part in enumerate(levels) if max(part["shape"]) <= max_side]
         return self._whole(name, fitting[0] if fitting else len(levels) - 1)
+
+    def cut_out(self, name: str, x: float, y: float, *, size: int) -> FloatArray:
+        """A square of the finest level around the pixel nearest to a position, NaN outside.
+
+        Reads the tiles it touches and no others; ``size`` is odd, as for ``cutouts.cut_out``.
+        """
+        part = self.layer(name)["levels"][0]
+        ny, nx = part["shape"]
+        left, bottom = round(x) - size // 2, round(y) - size // 2
+        square = np.full((size, size), np.nan, dtype=np.float32)
+        for row in _tiles_between(bottom, bottom + size, ny):
+            for column in _tiles_between(left, left + size, nx):
+                shape = (min(TILE, ny - row * TILE), min(TILE, nx - column * TILE))
+                packed = self.tile(name, 0, row=row, column=column)
+                tile = decode_values(unpack_tile(packed, shape), step=float(part["step"]))
+                _paste(tile, square, (row * TILE - bottom, column * TILE - left))
+        return square
 
     def _whole(self, name: str, level: int) -> FloatArray:
         part = self.layer(name)["levels"][level]

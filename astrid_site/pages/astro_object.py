@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.urls import reverse
 
 from astrid_site.core.models import StoredFile
-from astrid_site.core.storage import local_copy
+from astrid_site.core.storage import read_range
 from astrid_site.pages import pictures
+from astrid_site.pages.view_files import tiles_of
 from catalog import pages as catalog_pages
 from catalog import selectors
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
@@ -25,6 +27,8 @@ FINDER_SIZE = 301
 DETECTABLE = 5.0
 #: Epochs shown before all are asked for.
 MAX_EPOCHS = 24
+#: More than the header of any of our products takes.
+_HEADER_BYTES = 100 * 2880
 
 
 @dataclass(frozen=True)
@@ -142,25 +146,32 @@ def finder_png(astro_object: AstroObject, *, stretch: str) -> bytes | None:
     images = ScienceImage.objects.filter(
         observation_id=detection.observation_id, file__isnull=False
     )
-    image = images.select_related("file").order_by("-created_at").first()
-    if image is None or image.file is None:
+    image = images.select_related("file", "preview_file").order_by("-created_at").first()
+    if image is None:
         return None
+    file = pictures.PanelFile(tiles_of(image), image.file)
     region = _finder_region(detection)
-    return pictures.frame_png(image.file, panel="science", stretch=stretch, region=region)
+    return pictures.region_png(file, panel="science", stretch=stretch, region=region)
 
 
 def epoch_png(astro_object: AstroObject, run_id: UUID, *, stretch: str) -> bytes | None:
     """An object's place on one night's four images; None where they are not kept."""
-    runs = DifferenceRun.objects.select_related("template_file", "file", "score_file")
-    run = runs.select_related("science_image__file").filter(pk=run_id).first()
+    runs = DifferenceRun.objects.select_related(
+        "template_file", "file", "score_file", "preview_file"
+    )
+    runs = runs.select_related("science_image__file", "science_image__preview_file")
+    run = runs.filter(pk=run_id).first()
     if run is None or run.file is None:
         return None
     x, y = _locate(run.file, ra=astro_object.ra, dec=astro_object.dec)
+    image, tiles = run.science_image, tiles_of(run)
     files = {
-        "science": run.science_image.file if run.science_image else None,
-        "template": run.template_file,
-        "difference": run.file,
-        "score": run.score_file,
+        "science": pictures.PanelFile(
+            tiles_of(image) if image else None, image.file if image else None
+        ),
+        "template": pictures.PanelFile(tiles, run.template_file),
+        "difference": pictures.PanelFile(tiles, run.file),
+        "score": pictures.PanelFile(tiles, run.score_file),
     }
     return pictures.epoch_strip(files, x=x, y=y, stretch=stretch)
 
@@ -170,7 +181,7 @@ def _locate(stored: StoredFile, *, ra: float, dec: float) -> tuple[float, float]
     from astropy.io import fits
     from astropy.wcs import WCS
 
-    with local_copy(stored) as path:
-        header = fits.getheader(path)
+    # the header comes first, and is all that is read
+    header = fits.Header.fromfile(io.BytesIO(read_range(stored, start=0, length=_HEADER_BYTES)))
     x, y = WCS(header).all_world2pix(ra, dec, 0)
     return float(x), float(y)

@@ -44,6 +44,27 @@ def overview_png(stored: StoredFile, *, panel: str, stretch: str) -> bytes:
     return _overview_png(stored.sha256, panel, stretch)
 
 
+@dataclass(frozen=True)
+class PanelFile:
+    """Where one image is: the tiles that a worker made, else the product itself."""
+
+    views: StoredFile | None
+    product: StoredFile | None
+
+
+def region_png(file: PanelFile, *, panel: str, stretch: str, region: Region) -> bytes | None:
+    """A part of an image as PNG, from the tiles it touches; None where no image is kept.
+
+    Frames of versions that made no tiles are read from their product.
+    """
+    if file.views is not None:
+        pixels = open_views(file.views).cut_out(panel, region.x, region.y, size=region.size)
+        return _draw(pixels, panel=panel, stretch=stretch, region=None)
+    if file.product is None:
+        return None
+    return frame_png(file.product, panel=panel, stretch=stretch, region=region)
+
+
 @lru_cache(maxsize=KEPT)
 def _overview_png(sha256: str, panel: str, stretch: str) -> bytes:
     from astrid_site.imaging import display
@@ -117,15 +138,15 @@ def _limits(pixels: FloatArray, *, panel: str, stretch: display.StretchName) -> 
     return display.shared_limits([pixels], stretch=stretch)
 
 
-def epoch_strip(files: dict[str, StoredFile | None], *, x: float, y: float, stretch: str) -> bytes:
+def epoch_strip(files: dict[str, PanelFile], *, x: float, y: float, stretch: str) -> bytes:
     """Science, template, difference and score around one position of a frame, side by side."""
     from PIL import Image as Picture
 
     strip = Picture.new("RGB", (SIZE * len(files), SIZE))
-    for i, (panel, stored) in enumerate(files.items()):
-        if stored is None:
+    for i, (panel, file) in enumerate(files.items()):
+        png = region_png(file, panel=panel, stretch=stretch, region=Region(x, y, SIZE))
+        if png is None:
             continue
-        png = frame_png(stored, panel=panel, stretch=stretch, region=Region(x, y, SIZE))
         strip.paste(Picture.open(io.BytesIO(png)), (i * SIZE, 0))
     buffer = io.BytesIO()
     strip.save(buffer, format="PNG")

@@ -31,10 +31,14 @@ def stored_views(observation: Observation) -> dict[str, StoredFile]:
         for stage, rows in (("preprocess", science), ("difference", difference))
     }
     return {
-        stage: run.preview_file
-        for stage, run in found.items()
-        if run and run.preview_file and run.preview_file.media_type == VIEWS_TYPE
+        stage: tiles for stage, run in found.items() if run is not None and (tiles := tiles_of(run))
     }
+
+
+def tiles_of(run: ScienceImage | DifferenceRun) -> StoredFile | None:
+    """The file that a worker made for pages; None where an older version made a picture only."""
+    file = run.preview_file
+    return file if file is not None and file.media_type == VIEWS_TYPE else None
 
 
 def has_images(observation: Observation) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astrid_site.imaging.cutouts import cut_out
 from astrid_site.imaging.pyramid import (
     MASK,
     TILE,
@@ -143,6 +144,22 @@ def test_an_overview_is_the_finest_level_that_fits(written: Path) -> None:
     assert (np.abs(found - expected)[known] <= allowed[known]).all()
     assert np.isnan(found[~known]).all()
     assert views.overview("science", max_side=10).shape == halve(expected).shape
+
+
+@pytest.mark.parametrize(("x", "y"), [(350.2, 256.0), (3.0, 2.0), (697.0, 599.0), (255.5, 511.6)])
+def test_a_square_is_cut_out_as_from_the_whole_image(written: Path, x: float, y: float) -> None:
+    read = Counted(written)
+    views = Views(read)
+    assert views.index
+    before = read.n_read
+    found = views.cut_out("science", x, y, size=63)
+    assert read.n_read - before < 4.1 * TILE * TILE
+    rounded = decode_values(encode_values(frame(), step=STEP), step=STEP)
+    assert np.array_equal(found, cut_out(rounded, x, y, size=63), equal_nan=True)
+
+
+def test_a_square_beside_the_image_is_empty(written: Path) -> None:
+    assert np.isnan(Views(Counted(written)).cut_out("science", -500.0, 20.0, size=31)).all()
 
 
 def test_a_coarse_mask_has_every_bit_below_it(written: Path) -> None:

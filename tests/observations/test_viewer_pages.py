@@ -20,6 +20,7 @@ from astrid_site.imaging.fits_products import read_product
 from astrid_site.imaging.pyramid import decode_values, unpack_tile
 from astrid_site.pages.stage_pictures import stage_pictures
 from astrid_site.pages.view_files import open_views, stored_views
+from catalog.models import AstroObject
 from differencing.models import DifferenceRun
 from observations.models import Observation
 from preprocessing.models import ScienceImage
@@ -163,6 +164,24 @@ def test_no_page_reads_a_product_to_show_whole_frames(
         picture = PillowImage.open(io.BytesIO(client.get(address).content))
         assert picture.size == (factories.SIZE, factories.SIZE)
     assert client.get(reverse("observations:viewer", args=[observation.pk])).status_code == 200
+    finder = reverse("catalog:finder", args=[AstroObject.objects.all()[0].pk])
+    assert client.get(finder).status_code == 200
+
+
+def test_a_place_of_another_night_is_cut_from_tiles_as_from_the_products(
+    client_of: ClientOf, observation: Observation
+) -> None:
+    run = DifferenceRun.objects.get(observation=observation)
+    thing = AstroObject.objects.all()[0]
+    address = reverse("catalog:epoch", args=[thing.pk, run.pk])
+    client = client_of("viewer")
+    from_tiles = PillowImage.open(io.BytesIO(client.get(address).content))
+    old_version_worked_on(observation)
+    from_products = PillowImage.open(io.BytesIO(client.get(address).content))
+    assert from_tiles.size == from_products.size == (4 * 63, 63)
+    apart = np.abs(np.asarray(from_tiles, int) - np.asarray(from_products, int))
+    # one level of grey by rounding; pixels at the edge of the mask are missing in both
+    assert (apart > 6).mean() < 0.002
 
 
 def test_the_viewer_marks_candidates_and_links_them_as_the_reader_may(
