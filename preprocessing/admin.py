@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest
 
 from astrid_site.core.admin import AuditedAdmin, ReadOnlyAdmin
 from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
+from preprocessing.services import request_build
 
 
 @admin.register(Camera)
@@ -28,6 +32,12 @@ class CameraAdmin(AuditedAdmin):
         "measured_at",
         "warnings",
     ]
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        """Save, and have masters built that are made in another way now."""
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            request_build(cast(Camera, obj))
 
 
 @admin.register(CalibrationFrame)

@@ -30,6 +30,7 @@ class CameraOutput(serializers.ModelSerializer[Camera]):
             "width",
             "height",
             "binning",
+            "mode",
             "use_measured",
             "gain",
             "gain_error",

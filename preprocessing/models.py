@@ -29,6 +29,9 @@ class Camera(UUIDModel):
     width = models.PositiveIntegerField(help_text="Columns of a raw frame.")
     height = models.PositiveIntegerField(help_text="Rows of a raw frame.")
     binning = models.CharField(max_length=10, default="1x1")
+    mode = models.CharField(
+        max_length=80, blank=True, help_text="Read-out mode, offset, gain setting of the header."
+    )
     overscan_section = models.CharField(
         max_length=40, blank=True, help_text="[x1:x2,y1:y2]; empty: the header's BIASSEC."
     )
@@ -64,14 +67,15 @@ class Camera(UUIDModel):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["survey", "instrument", "detector", "width", "height", "binning"],
+                fields=["survey", "instrument", "detector", "width", "height", "binning", "mode"],
                 name="preprocessing_camera_once",
             )
         ]
 
     def __str__(self) -> str:
         name = " ".join(word for word in (self.instrument, self.detector) if word)
-        return f"{name or 'camera'} {self.width} x {self.height}, binning {self.binning}"
+        mode = f", {self.mode}" if self.mode else ""
+        return f"{name or 'camera'} {self.width} x {self.height}, binning {self.binning}{mode}"
 
 
 class CalibrationFrame(UUIDModel):

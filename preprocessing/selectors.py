@@ -84,6 +84,7 @@ def camera_of(observation: Observation) -> Camera | None:
         width=observation.image_width,
         height=observation.image_height,
         binning=cards.binning,
+        mode=cards.mode,
     ).first()
 
 
@@ -103,7 +104,8 @@ def partly_calibrated(camera: Camera) -> QuerySet[ScienceImage]:
 
 def has_new_masters(camera: Camera, image: ScienceImage) -> bool:
     """Whether a master of a kind that a science image lacks is here now."""
-    if read_readout(image.observation.header).binning != camera.binning:
+    cards = read_readout(image.observation.header)
+    if (cards.binning, cards.mode) != (camera.binning, camera.mode):
         return False
     found = match_observation(camera, image.observation).masters
     return any(getattr(image, f"{kind}_master_id") is None for kind in found)

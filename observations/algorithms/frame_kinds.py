@@ -25,6 +25,7 @@ _PATTERNS = (
 )
 _TEMPERATURE_CARDS = ("CCD-TEMP", "CCDTEMP", "CCD_TEMP", "DETTEMP", "DET-TEMP", "DET_TEMP",
                       "CCDATEMP", "SENSTEMP", "CAMTEMP", "TEMPCCD")  # fmt: skip
+_MODE_CARDS = ("READOUTM", "READMODE", "OFFSET", "BLKLEVEL")
 _KELVIN_FROM = 150.0
 _MAX_BINNING = 64
 _COUNTS = {"", "adu", "count", "counts", "dn", "ct", "adu/pixel", "adu/pix"}
@@ -49,6 +50,8 @@ class ReadoutCards:
     ----------
     binning : str
         "1x1" where the header is silent.
+    mode : str
+        Read-out mode, offset and gain setting, where the header has them.
     temperature_c : float or None
         Of the detector [C].
     overscan, image : str
@@ -60,6 +63,7 @@ class ReadoutCards:
     """
 
     binning: str
+    mode: str
     temperature_c: float | None
     overscan: str
     image: str
@@ -97,6 +101,7 @@ def read_readout(header: Mapping[str, HeaderValue]) -> ReadoutCards:
     unit = header.get("BUNIT")
     return ReadoutCards(
         binning=_binning(header),
+        mode=_mode(header),
         temperature_c=_temperature(header),
         overscan=_text(header, _OVERSCAN_CARDS),
         image=_text(header, _IMAGE_CARDS),
@@ -126,6 +131,14 @@ def _binning(header: Mapping[str, HeaderValue]) -> str:
         if found and all(1 <= number <= _MAX_BINNING for number in found):
             return f"{found[0]}x{found[-1]}"
     return "1x1"
+
+
+def _mode(header: Mapping[str, HeaderValue]) -> str:
+    """What else must agree for two frames to share a bias; empty where nothing is said."""
+    # beside EGAIN, which is electrons per count, GAIN is the number of a setting
+    cards = (*_MODE_CARDS, "GAIN") if "EGAIN" in header else _MODE_CARDS
+    words = [f"{card} {header[card]}" for card in cards if str(header.get(card, "")).strip()]
+    return ", ".join(words)[:80]
 
 
 def _temperature(header: Mapping[str, HeaderValue]) -> float | None:

@@ -1,6 +1,6 @@
 """Writing calibration frames, masters and science images."""
 
-from preprocessing.services.intake import BUILD_KIND, take_calibration_frame
+from preprocessing.services.intake import BUILD_KIND, request_build, take_calibration_frame
 from preprocessing.services.masters import BuildResult, build_masters, run_build_job
 from preprocessing.services.products import (
     load_image,
@@ -43,6 +43,7 @@ __all__ = [
     "provenance_cards",
     "put_array",
     "redraw",
+    "request_build",
     "require_psf",
     "run_build_job",
     "run_preprocess",

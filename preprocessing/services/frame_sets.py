@@ -51,7 +51,9 @@ class FrameSet:
 
 def plan_sets(camera: Camera) -> tuple[list[FrameSet], list[str]]:
     """Sets of a camera in the order they must be built, and what belongs to none."""
-    frames = CalibrationFrame.objects.filter(camera=camera).select_related("file")
+    # headers are read only of the frames that are combined
+    rows_of = CalibrationFrame.objects.select_related("file", "camera__survey").defer("header")
+    frames = rows_of.filter(camera=camera)
     sets: list[FrameSet] = []
     notes: list[str] = []
     for kind in (CalibrationKind.BIAS, CalibrationKind.DARK, CalibrationKind.FLAT):

@@ -43,6 +43,11 @@ def build_job(camera_id: UUID, *, wait_s: float = 0.0) -> NextJob:
     )
 
 
+def request_build(camera: Camera) -> None:
+    """Have a camera's masters built anew where what they are made with was changed."""
+    jobs.submit(build_job(camera.pk), revive=True)
+
+
 def take_calibration_frame(
     frame: Frame, *, kind: str, survey: Survey, submitted_by: User | None, dry_run: bool
 ) -> IngestResult:
@@ -69,6 +74,7 @@ def take_calibration_frame(
             width=width,
             height=height,
             binning=cards.binning,
+            mode=cards.mode,
         )
         CalibrationFrame.objects.get_or_create(
             camera=camera,

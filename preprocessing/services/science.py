@@ -81,7 +81,8 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
         name=f"{name}.views",
     )
     metrics = {**done.metrics, **frame_numbers(done.image), "psf_source": psf_source}
-    metrics |= calibration.metrics
+    flags = [*(metrics.get("quality_flags") or []), *calibration.metrics["quality_flags"]]
+    metrics |= {**calibration.metrics, "quality_flags": flags}
 
     def save() -> None:
         science.file, science.stars_file, science.preview_file = file, stars_file, preview

@@ -36,10 +36,10 @@ class Ingredients:
     dark: CalibrationMaster | None = None
 
     def names(self) -> list[str]:
-        """Words that change whenever the masters made with them would."""
+        """Words that change whenever the masters made with them must be made anew."""
         camera = self.camera
-        way = [camera.overscan_section, camera.image_section, camera.crosstalk]
-        way += [camera.linearity] if camera.use_measured else []
+        # that a curve is used, not the curve: each night measures it a little differently
+        way = [camera.overscan_section, camera.image_section, camera.crosstalk, camera.use_measured]
         made_with = [row.digest for row in (self.bias, self.dark) if row is not None]
         return [json.dumps(way, sort_keys=True), *made_with]
 

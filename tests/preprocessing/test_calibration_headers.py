@@ -109,6 +109,21 @@ def test_what_was_done_already(header: dict[str, Any], done: set[str]) -> None:
     assert read_readout(header).done == done
 
 
+@pytest.mark.parametrize(
+    ("header", "mode"),
+    [
+        ({"GAIN": 1.7}, ""),
+        ({"GAIN": 139, "EGAIN": 0.25}, "GAIN 139"),
+        ({"READOUTM": "High Gain", "OFFSET": 50}, "READOUTM High Gain, OFFSET 50"),
+        ({"READOUTM": "  "}, ""),
+    ],
+)
+def test_what_else_must_agree_for_two_frames_to_share_a_bias(
+    header: dict[str, Any], mode: str
+) -> None:
+    assert read_readout(header).mode == mode
+
+
 def test_sections_and_units() -> None:
     found = read_readout({"BIASSEC": "[   4:  13,   1: 520]", "DATASEC": "[17:528,1:520]"})
     assert (found.overscan, found.image) == ("[   4:  13,   1: 520]", "[17:528,1:520]")

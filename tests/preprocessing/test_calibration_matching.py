@@ -56,9 +56,11 @@ def test_masters_of_another_band_temperature_exposure_or_date_are_not_used(
         {"detector": "2"},
         {"image_width": 50},
         {"header": {"XBINNING": 2, "YBINNING": 2}},
+        {"header": {"READOUTM": "fast"}},
+        {"header": {"EGAIN": 0.25, "GAIN": 139}},
     ],
 )
-def test_a_camera_is_told_by_instrument_detector_size_and_binning(
+def test_a_camera_is_told_by_instrument_detector_size_binning_and_mode(
     survey: Survey, change: dict[str, Any]
 ) -> None:
     camera = make_camera(survey)

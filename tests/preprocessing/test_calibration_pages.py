@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from astrid_site.core.models import Job
 from astrid_site.imaging.sky_calibration import Detector
 from observations.models import Survey
-from preprocessing.models import CalibrationMaster, ScienceImage
+from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
+from preprocessing.services import load_image
 from tests.api.fixtures import browser_as, people
 from tests.pipeline.drive import drain
 from tests.preprocessing.calibration_night import (
@@ -99,3 +104,52 @@ def test_a_master_that_differs_and_a_doubtful_gain_are_told(
     assert "the gain is stated as 3.4 e/adu" in text
     assert f"/observations/{image.observation_id}/" in text
     assert "1.69 from the sky" in text
+
+
+def test_a_calibration_frame_can_be_uploaded_by_page_and_by_program(
+    night: list[Path], survey: Survey, browser_as: Callable[[str], Client]
+) -> None:
+    client = browser_as("researcher")
+    with night[0].open("rb") as file:
+        form = {"survey": survey.name, "frames": [file]}
+        page = client.post("/observations/upload/", form).content.decode()
+    assert "a bias frame: kept for calibration, not searched" in page
+    with night[1].open("rb") as file:
+        answer = client.post("/api/v1/observations/", {"survey": survey.name, "file": file})
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["outcome"], told["code"]) == ("created", "calibration_frame")
+    assert told["observation"] is None
+    frames = CalibrationFrame.objects.all()
+    assert {frame.submitted_by.username for frame in frames if frame.submitted_by} == {
+        "researcher-person"
+    }
+
+
+def test_the_first_page_shows_that_masters_are_being_built(
+    night: list[Path], survey: Survey, browser_as: Callable[[str], Client]
+) -> None:
+    take(night[:3], survey)
+    Job.objects.update(
+        state="running", token=uuid4(), lease_until=timezone.now() + timedelta(minutes=5)
+    )
+    assert "build" in browser_as("viewer").get("/tonight/work/").content.decode()
+
+
+def test_another_section_makes_other_masters(
+    night: list[Path], survey: Survey, browser_as: Callable[[str], Client]
+) -> None:
+    take(night[:5], survey)
+    drain()
+    camera, old = Camera.objects.get(), CalibrationMaster.objects.get()
+    address = f"/admin/preprocessing/camera/{camera.pk}/change/"
+    client = browser_as("admin")
+    form = client.get(address).context["adminform"].form
+    fields = {name: form.get_initial_for_field(f, name) for name, f in form.fields.items()}
+    given = {k: "" if v is None else v for k, v in fields.items() if not isinstance(v, bool)}
+    given |= {"image_section": "[1:160,1:64]", "crosstalk": "{}"}
+    assert client.post(address, given).status_code == 302
+    drain()
+    old.refresh_from_db()
+    assert old.superseded_by is not None
+    assert load_image(old.superseded_by.file).shape == (64, 160)
