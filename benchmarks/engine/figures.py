@@ -150,6 +150,7 @@ COST = (
     at_most("cold_wall_median_s", "cold wall, median [s]", 4.0, least_size=_FULL),
     at_most("cold_cpu_s", "cold cpu, best [s]", None),
     at_most("peak_mb", "peak memory [MB]", None, digits=0),
+    at_most("warm_peak_mb", "peak memory of a warm worker [MB]", None, digits=0),
     at_most("peak_mb_per_mpix", "peak memory per Mpix [MB]", 72.0, digits=0, least_size=_FULL),
 )
 #: CPU seconds of a warm worker at one size over those at half the size.

@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 #: Counts add up over seeds; everything else is averaged, and the worst taken where it is a bound.
 _COUNTED = ("found_", "true_", "false", "n_", "mpix")
-_WORST = ("peak_mb", "peak_mb_per_mpix")
+_WORST = ("peak_mb", "warm_peak_mb", "peak_mb_per_mpix")
 _BEST = ("cold_wall_s", "cold_cpu_s", "warm_wall_s", "warm_cpu_s")
 
 
