@@ -148,8 +148,8 @@ def _settle(
         if kept.all() and wide == half:
             break
         chosen, half = chosen[kept], wide
-        # the core is nearly right: it only follows what was dropped
-        state = _start(image, stars, chosen=chosen, half=half, core=state.core, rounds=2)
+        # all rounds again: after two, the cores of crowded frames are still too wide
+        state = _start(image, stars, chosen=chosen, half=half, core=state.core)
     return chosen, state
 
 
@@ -199,13 +199,7 @@ def _order(n_stars: int) -> int:
 
 
 def _start(
-    image: Image,
-    stars: StarList,
-    *,
-    chosen: NDArray[np.intp],
-    half: int,
-    core: Moffat,
-    rounds: int = 3,
+    image: Image, stars: StarList, *, chosen: NDArray[np.intp], half: int, core: Moffat
 ) -> _State:
     """Cut the stars out, free them of their neighbours and fit the common Moffat."""
     bad = is_bad(image.mask) | is_bad(image.mask, MaskPlane.STAR_HALO)
@@ -214,7 +208,7 @@ def _start(
     raw = cut(image.data, variance, bad=bad, x=x, y=y, half=half)
     dx, dy = x - raw.column, y - raw.row
     cutouts = raw
-    for _ in range(rounds):
+    for _ in range(3):
         core = fit_moffat(cutouts, dx, dy, core=core)
         neighbours = neighbour_images(raw, stars, chosen=chosen, core=core)
         cutouts = Cutouts(
