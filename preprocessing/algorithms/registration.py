@@ -43,6 +43,10 @@ _ENOUGH_TO_JUDGE = 8
 # kernel takes the shift, and interpolation would correlate the noise
 _KEPT_GRID_FWHM = 0.07
 _KEPT_GRID_PIX = 0.2
+# a handful of true matches scatters less
+_DOUBTFUL_RMS_PIX = 0.4
+# a pattern that lies this near to where the WCS puts it confirms it
+_CONTRADICTION_PIX = 3.0
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ def _register_by_wcs(
                 science_stars=science_stars,
                 method="wcs+stars",
             )
-            if found.n_matched >= 3:
+            if found.n_matched >= 3 and not _is_doubtful(found):
                 moved = _offset_at_centre((prior,), found.maps, science.shape) * scale
                 return replace(found, wcs_offset_arcsec=moved)
     _refuse_if_stars_contradict(
@@ -216,6 +220,12 @@ def _register_by_wcs(
         science_stars=science_stars,
         is_confirmed=is_confirmed,
     )
+
+
+def _is_doubtful(found: Registration) -> bool:
+    """Whether a few matches scatter so widely that they may be different sources."""
+    few = found.n_matched < _ENOUGH_TO_JUDGE
+    return few and found.rms_pix is not None and found.rms_pix > _DOUBTFUL_RMS_PIX
 
 
 def _keep_grid(
@@ -245,6 +255,9 @@ def _refuse_if_stars_contradict(
     if coarse is None:
         return
     offset = None if prior is None else wcs_error_arcsec(coarse, reference, science)
+    scale = pixel_scale_arcsec(reference.wcs) or 1.0
+    if offset is not None and offset <= _CONTRADICTION_PIX * scale:
+        return
     where = "elsewhere on the sky" if offset is None else f"{format_offset(offset)} away"
     msg = f"the WCS is wrong: stars put the frame {where} ({n_matched} stars match by pattern)"
     raise AlgorithmError(msg, offset_arcsec=offset, n_matched=n_matched)
