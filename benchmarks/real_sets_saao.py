@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Series:
     places: list[tuple[float, float]] = field(default_factory=list)
     mpix: float = 0.0
     refused: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -69,35 +70,38 @@ class Agreement:
     n_epochs: int
 
 
-def run_saao(data: Path, images: Path, *, every: int = 1) -> list[Row]:
+def run_saao(data: Path, images: Path) -> list[Row]:
     """The series against its first frame, as the set's table was made."""
     folder = data / FOLDER
-    series = Series()
-    rows: list[Row] = []
+    series = measure_series(folder, list(read_table(folder))[1:], images=images)
+    draw(series, images / "real-saao-light-curve.svg")
+    return [*summary(series), *series.rows]
+
+
+def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = None) -> Series:
+    """Subtract the first frame from others and measure the event; one picture where asked for."""
+    series, told = Series(), read_table(folder)
     reference = preprocess_image(load(folder / REFERENCE))
-    told = read_table(folder)
-    for name in list(told)[1::every]:
+    for name in names:
         row = Row(name.removeprefix("AKB13475I").removesuffix(".fits"))
-        rows.append(row)
+        series.rows.append(row)
         start = time.perf_counter()
         try:
             science = preprocess_image(load(folder / name))
             made = subtract_reference(reference, science)
             forced = force_flux(made, EVENT)
         except AlgorithmError as error:
-            row.verdict = "refused"
-            row.answer = str(error)
+            row.verdict, row.answer = "refused", str(error)
             series.refused.append(f"{row.pair}: {error}")
             continue
-        kept = search(row, science, made, forced)
+        pair = search(row, science, made, forced)
         add_epoch(series, name, told[name], science=science, made=made, forced=forced)
-        add_places(series, kept, made, forced)
+        add_places(series, pair, made, forced)
         row.seconds = time.perf_counter() - start
-        if name == SHOWN:
+        if images is not None and name == SHOWN:
             place = (forced.position.x, forced.position.y)
-            picture(kept, images / "real-saao.png", marks=[place], zoom=place)
-    draw(series, images / "real-saao-light-curve.svg")
-    return [*summary(series), *rows]
+            picture(pair, images / "real-saao.png", marks=[place], zoom=place)
+    return series
 
 
 def read_table(folder: Path) -> dict[str, tuple[float, float, float]]:

@@ -1,0 +1,66 @@
+"""Real images through the engine, against what is known about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import real_sets_pairs as pairs
+from benchmarks import real_sets_saao as saao
+
+pytestmark = [pytest.mark.real_data, pytest.mark.slow]
+
+
+def test_the_decam_transient_is_kept_in_every_frame_of_its_night(
+    test_data: Path, tmp_path: Path
+) -> None:
+    rows = pairs.run_decam(test_data, tmp_path)
+    assert [row.answer for row in rows if not row.is_right] == []
+    assert len(rows) == 6
+    # one candidate besides it is what 0.07 Mpix of a real frame may show at most, on average
+    assert np.mean([row.kept - 1 for row in rows[:5]]) <= 1.0
+    assert (tmp_path / "real-decam.png").stat().st_size <= 150_000
+
+
+def test_the_faded_nircam_source_is_found_with_the_given_psf_and_noise(
+    test_data: Path, tmp_path: Path
+) -> None:
+    (row,) = pairs.run_nircam(test_data, tmp_path)
+    assert row.is_right, row.answer
+
+
+def test_two_frames_of_one_night_are_quiet(test_data: Path, tmp_path: Path) -> None:
+    (row,) = pairs.run_eso085(test_data, tmp_path)
+    assert row.registration.startswith("stars")
+    assert row.is_right, row.answer
+
+
+def test_the_wrong_wcs_of_sdss_is_noticed_in_every_band(test_data: Path, tmp_path: Path) -> None:
+    rows = pairs.run_spiral(test_data, tmp_path)
+    wrong = [row for row in rows if row.pair.startswith("SDSS")]
+    assert len(wrong) == 4
+    assert all(row.verdict == "refused" for row in wrong), [row.answer for row in wrong]
+
+
+def test_the_satellite_of_a_single_frame_is_masked(test_data: Path, tmp_path: Path) -> None:
+    rows = pairs.run_singles(test_data, tmp_path)
+    assert all(row.is_right for row in rows)
+    assert "TRAIL" in rows[0].answer
+
+
+def test_the_microlensing_event_follows_its_table(test_data: Path) -> None:
+    """Every eighth of the 47 frames, registered by stars alone."""
+    told = saao.read_table(test_data / saao.FOLDER)
+    series = saao.measure_series(test_data / saao.FOLDER, list(told)[1::8])
+    assert len(series.names) >= 5, series.refused
+    assert np.nanmedian(series.rms) < 0.06
+    table, error = np.array(series.table).T
+    own = np.array([f.flux_error for f in series.forced]) * np.array(series.enclosed)
+    ours = np.array([f.flux for f in series.forced]) * np.array(series.enclosed)
+    found = saao.agree(ours, table, np.hypot(error, own))
+    # the two measure the same light: 2 % for the frames' own aperture corrections
+    assert found.scale == pytest.approx(1.0, abs=0.02)
+    # a width from five epochs is known to a factor of two
+    assert found.pull < 2.0
