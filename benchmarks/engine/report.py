@@ -98,7 +98,7 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
 - **Completeness, false candidates**: of the final candidate list, matched within 2.5 pixels; false
   beyond 4 pixels of every transient. Both leave out 5 pixels around masked ones and 30 at edges;
   "away" is more than 30 pixels from a saturated or bled pixel. Candidates of both signs count;
-  perfect noise of unit width has 0.1 (FWHM 3.2 pixels) to 0.3 (2.4) peaks above 5 per Mpix and sign.
+  noise alone gives 0.1 (FWHM 3.2 pixels) to 0.3 (2.4) peaks above 5 per Mpix and sign.
 - **chi2**: mean squared pull within 4 pixels of unsaturated stars of S/N above 50, under the true
   variance of the pair, scaled by the contestant's own blank sky. Over the 49 pixels within 4 of a
   star pure noise alone gives a median of 0.99 and 1.27 at 90 %.
