@@ -27,11 +27,18 @@ from astrid_site.imaging.sky_files import (
     write_text,
 )
 from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
-from astrid_site.imaging.sky_psf import Float32
+from astrid_site.imaging.sky_psf import Float32, Float64
 from astrid_site.imaging.sky_scene import add_galaxies, add_stars, sky_surface
-from astrid_site.imaging.sky_survey import SkyConfig, draw_field, draw_night, field_name
+from astrid_site.imaging.sky_survey import (
+    Field,
+    Night,
+    SkyConfig,
+    draw_field,
+    draw_night,
+    field_name,
+)
 from astrid_site.imaging.sky_trails import add_trails, draw_trails, trail_rows
-from astrid_site.imaging.sky_truth import add_event, events_of, truth_table
+from astrid_site.imaging.sky_truth import Event, add_event, events_of, truth_table
 
 __all__ = [
     "PairConfig",
@@ -108,14 +115,7 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
     scenery = draw_field(config, field)
     night = draw_night(config, field_index=field, epoch=epoch)
     events = events_of(config, scenery, field_index=field, epoch=epoch)
-    sky = sky_surface(
-        config.shape, level=night.sky_adu, gradient=night.sky_gradient, bowl=night.sky_bowl
-    )
-    scene = sky.copy()
-    add_stars(scene, night.psf, scenery.sky, where=night.where, zero_point=night.zero_point)
-    add_galaxies(scene, night.psf, scenery.sky, where=night.where, zero_point=night.zero_point)
-    for event in events:
-        add_event(scene, event, night)
+    sky, scene = _draw_scene(config, night, scenery, events)
     sky_sigma = float(np.sqrt(config.camera.variance_of(np.array([night.sky_adu]))[0]))
     trails = draw_trails(config, night, sky_sigma=sky_sigma, field_index=field, epoch=epoch)
     trail_light = add_trails(scene, night.psf, trails)
@@ -168,6 +168,21 @@ def simulate_frame(config: SkyConfig, *, field: int, epoch: int) -> SimulatedFra
         truth=truth,
         seeing_arcsec=night.psf.fwhm_pix * config.pixel_scale_arcsec,
     )
+
+
+def _draw_scene(
+    config: SkyConfig, night: Night, scenery: Field, events: tuple[Event, ...]
+) -> tuple[Float64, Float64]:
+    """The sky of an exposure, and the sky with all that shines but satellites."""
+    sky = sky_surface(
+        config.shape, level=night.sky_adu, gradient=night.sky_gradient, bowl=night.sky_bowl
+    )
+    scene = sky.copy()
+    add_stars(scene, night.psf, scenery.sky, where=night.where, zero_point=night.zero_point)
+    add_galaxies(scene, night.psf, scenery.sky, where=night.where, zero_point=night.zero_point)
+    for event in events:
+        add_event(scene, event, night)
+    return sky, scene
 
 
 def _file_name(config: SkyConfig, *, field: int, epoch: int) -> str:

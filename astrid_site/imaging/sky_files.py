@@ -43,6 +43,12 @@ Deliberate errors, as real headers have them: the WCS of every exposure is off b
 zero point MAGZP by {zero_point_error:g} mag at random (MAGZPERR).
 """
 
+SATELLITES_TEXT = """
+Satellites cross the exposures, {n:g} on average. Each has a row of kind "trail" in truth.ecsv: x, y
+are the middle of what the frame shows of it, x_start, y_start, x_end, y_end its ends there, and
+flux_adu all of its light on the frame.
+"""
+
 
 def frame_header(
     config: SkyConfig, scenery: Field, night: Night, *, epoch: int, rng: np.random.Generator
@@ -125,7 +131,7 @@ def write_text(path: Path, text: str) -> None:
 
 def readme(config: SkyConfig) -> str:
     """What a survey folder says about itself."""
-    return README_TEXT.format(
+    text = README_TEXT.format(
         n_frames=config.n_fields * config.n_epochs,
         n_fields=config.n_fields,
         n_epochs=config.n_epochs,
@@ -140,3 +146,6 @@ def readme(config: SkyConfig) -> str:
         wcs_error=config.wcs_error_pix,
         zero_point_error=config.zero_point_error_mag,
     )
+    if config.satellites_per_frame:
+        text += SATELLITES_TEXT.format(n=config.satellites_per_frame)
+    return text
