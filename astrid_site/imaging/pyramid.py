@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -121,7 +121,7 @@ def unpack_tile(packed: bytes, shape: tuple[int, int]) -> CodeArray:
 
 def write_views(
     path: Path,
-    layers: Sequence[Layer],
+    layers: Iterable[Layer],
     *,
     mask: MaskArray,
     pictures: Mapping[str, bytes] | None = None,
@@ -133,8 +133,9 @@ def write_views(
     ----------
     path : Path
         File to write.
-    layers : Sequence of Layer
-        Images of one shape, in the order in which they are offered.
+    layers : Iterable of Layer
+        Images of one shape, in the order in which they are offered; taken one at a time, so that
+        a generator of large images keeps one of them in memory.
     mask : NDArray[uint16], shape (ny, nx)
         ``MaskPlane`` bits; a coarser pixel has every bit of the pixels below it.
     pictures : mapping of str to bytes, optional
@@ -147,16 +148,13 @@ def write_views(
     ValueError
         If shapes differ, or a fact is not finite.
     """
-    if any(layer.data.shape != mask.shape for layer in layers):
-        msg = f"layers: every one must have the mask's shape {mask.shape}"
-        raise ValueError(msg)
     with path.open("wb") as file:
         file.write(bytes(_HEAD))
         index = {
             "tile": TILE,
             "softening": SOFTENING,
             "shape": list(mask.shape),
-            "layers": [_write_layer(file, layer) for layer in layers],
+            "layers": [_write_layer(file, layer, mask.shape) for layer in layers],
             MASK: _write_mask(file, mask),
             "pictures": {
                 name: _append(file, picture) for name, picture in (pictures or {}).items()
@@ -176,7 +174,10 @@ def _append(file: BinaryIO, data: bytes) -> list[int]:
     return [start, len(data)]
 
 
-def _write_layer(file: BinaryIO, layer: Layer) -> dict[str, Any]:
+def _write_layer(file: BinaryIO, layer: Layer, shape: tuple[int, ...]) -> dict[str, Any]:
+    if layer.data.shape != shape:
+        msg = f"layers: {layer.name} must have the mask's shape {shape}, got {layer.data.shape}"
+        raise ValueError(msg)
     levels, data, step = [], layer.data, layer.step
     while True:
         written = _write_level(file, data, partial(encode_values, step=step))

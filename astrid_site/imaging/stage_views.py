@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ Float64 = NDArray[np.float64]
 SCORE_REACH = 10.0
 #: Rounding of a plane that is positive and smooth, relative to its median.
 _SMOOTH_STEPS = 512.0
+#: Steps in a typical noise: signal-to-noise ratios are shown to a percent, no more is kept.
+_NOISE_STEPS = 64.0
 #: Longest side of the small pictures [pix].
 _PICTURE_SIDE = 512
 _BACKGROUND_SIDE = 256
@@ -34,62 +36,43 @@ _STRETCHES: tuple[display.StretchName, ...] = ("zscale", "percentile", "asinh", 
 _SAMPLE = 200_000
 
 
-def science_layers(image: Image, *, background: FloatArray | None = None) -> list[Layer]:
-    """The calibrated frame, its noise, and the sky that was taken out of it."""
+def science_layers(image: Image, *, background: FloatArray | None = None) -> Iterator[Layer]:
+    """The calibrated frame, its noise, and the sky that was taken out of it, one by one."""
     data = _hide(image.data, image, MaskPlane.NO_DATA)
-    noise = _noise(image)
-    layers = [
-        _value_layer("science", data, noise=noise, unit=image.unit, of=image, noise_in="noise")
-    ]
+    yield _value_layer("science", data, of=image, noise_in="noise")
     if background is not None:
-        layers.append(
-            _smooth_layer("background", _hide(background, image, MaskPlane.NO_DATA), image.unit)
-        )
+        yield _smooth_layer("background", _hide(background, image, MaskPlane.NO_DATA), image.unit)
     if image.variance is not None:
-        layers.append(_noise_layer("noise", image))
-    return layers
+        yield _noise_layer("noise", image, image.variance)
 
 
-def difference_layers(difference: Image, template: Image, score: FloatArray) -> list[Layer]:
-    """Template, difference, score, and the noise of the difference."""
+def difference_layers(difference: Image, template: Image, score: FloatArray) -> Iterator[Layer]:
+    """Template, difference, score, and the noise of the first two, one by one."""
     shown = _hide(template.data, template, MaskPlane.NO_DATA)
-    layers = [
-        _value_layer(
-            "template",
-            shown,
-            noise=_noise(template),
-            unit=template.unit,
-            of=template,
-            noise_in="template-noise",
-        ),
-        Layer(
-            "difference",
-            _hide(difference.data, difference, UNUSABLE),
-            _noise(difference) / STEPS_PER_NOISE,
-            {
-                "unit": difference.unit,
-                "limits": _signed_limits(_hide(difference.data, difference, UNUSABLE)),
-                "is_signed": True,
-                "noise": "difference-noise" if difference.variance is not None else None,
-            },
-        ),
-        Layer(
-            "score",
-            _hide(score, difference, UNUSABLE),
-            1.0 / STEPS_PER_NOISE,
-            {
-                "unit": "sigma",
-                "limits": {name: [-SCORE_REACH, SCORE_REACH] for name in _STRETCHES},
-                "is_signed": True,
-                "noise": None,
-            },
-        ),
-    ]
+    yield _value_layer("template", shown, of=template, noise_in="template-noise")
+    yield _difference_layer(difference)
+    facts = {
+        "unit": "sigma",
+        "limits": {name: [-SCORE_REACH, SCORE_REACH] for name in _STRETCHES},
+        "is_signed": True,
+        "noise": None,
+    }
+    yield Layer("score", _hide(score, difference, UNUSABLE), 1.0 / STEPS_PER_NOISE, facts)
     if template.variance is not None:
-        layers.append(_noise_layer("template-noise", template))
+        yield _noise_layer("template-noise", template, template.variance)
     if difference.variance is not None:
-        layers.append(_noise_layer("difference-noise", difference))
-    return layers
+        yield _noise_layer("difference-noise", difference, difference.variance)
+
+
+def _difference_layer(difference: Image) -> Layer:
+    data = _hide(difference.data, difference, UNUSABLE)
+    facts = {
+        "unit": difference.unit,
+        "limits": _signed_limits(data),
+        "is_signed": True,
+        "noise": "difference-noise" if difference.variance is not None else None,
+    }
+    return Layer("difference", data, _noise(difference) / STEPS_PER_NOISE, facts)
 
 
 def _hide(data: FloatArray, image: Image, planes: MaskPlane) -> FloatArray:
@@ -97,16 +80,14 @@ def _hide(data: FloatArray, image: Image, planes: MaskPlane) -> FloatArray:
     return np.where(is_bad(image.mask, planes), np.float32(np.nan), data).astype(np.float32)
 
 
-def _value_layer(
-    name: str, data: FloatArray, *, noise: float, unit: str, of: Image, noise_in: str | None = None
-) -> Layer:
+def _value_layer(name: str, data: FloatArray, *, of: Image, noise_in: str) -> Layer:
     facts = {
-        "unit": unit,
+        "unit": of.unit,
         "limits": _limits(data),
         "is_signed": False,
         "noise": noise_in if of.variance is not None else None,
     }
-    return Layer(name, data, noise / STEPS_PER_NOISE, facts)
+    return Layer(name, data, _noise(of) / STEPS_PER_NOISE, facts)
 
 
 def _smooth_layer(name: str, data: FloatArray, unit: str) -> Layer:
@@ -118,17 +99,13 @@ def _smooth_layer(name: str, data: FloatArray, unit: str) -> Layer:
     return Layer(name, data, step, facts)
 
 
-def _noise_layer(name: str, image: Image) -> Layer:
-    variance = image.variance
-    if variance is None:
-        msg = f"{name}: the image has no variance"
-        raise ValueError(msg)
+def _noise_layer(name: str, image: Image, variance: FloatArray) -> Layer:
     sigma = np.sqrt(np.where(variance > 0, variance, np.float32(np.nan)))
     noise = _hide(sigma.astype(np.float32), image, MaskPlane.NO_DATA)
     sample = _sample(noise)
     middle = float(np.median(sample)) if sample.size else 1.0
     facts = {"unit": image.unit, "limits": _limits(noise), "is_signed": False, "noise": None}
-    return Layer(name, noise, middle / _SMOOTH_STEPS, facts)
+    return Layer(name, noise, middle / _NOISE_STEPS, facts)
 
 
 def _sample(data: FloatArray) -> Float64:

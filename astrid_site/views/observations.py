@@ -32,6 +32,7 @@ from observations.models import Observation, Survey
 #: What of the page is sent alone to a page that is already open, by the element it goes to.
 _PARTS = {
     "stages": "observations/partials/stages.html",
+    "images": "observations/partials/images.html",
     "pictures": "observations/partials/pictures.html",
 }
 PANELS = ("science", "template", "difference", "score")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -290,7 +291,7 @@ def provenance_cards(observation: Observation, run: ProcessingRun) -> dict[str, 
 class StageViews:
     """What pages show of one stage's images."""
 
-    layers: list[Layer]
+    layers: Iterable[Layer]
     mask: MaskArray
     pictures: dict[str, bytes]
     facts: dict[str, Any]

@@ -201,6 +201,15 @@ def test_bytes_put_again_are_young_again_and_stay(disk: Path) -> None:
     assert StoredFile.objects.filter(pk=stored.pk).exists()
 
 
+def test_a_part_is_read_without_the_rest(store: str) -> None:
+    stored = put(bytes(range(256)) * 4)
+    assert storage.read_range(stored, start=250, length=8) == bytes([*range(250, 256), 0, 1])
+    assert storage.read_range(stored, start=1020, length=50) == bytes(range(252, 256))
+    missing = StoredFile(sha256="f" * 64, name="gone")
+    with pytest.raises(ChecksumError, match="gone"):
+        storage.read_range(missing, start=0, length=1)
+
+
 def test_the_store_is_the_one_of_the_settings(store: str) -> None:
     kind = type(storages["default"]).__name__
     assert kind == {"disk": "FileSystemStorage", "bucket": "S3Storage"}[store]
