@@ -29,7 +29,10 @@ _MIN_SIGNIFICANCE = 9.0
 #: 1.3 must: in simulated fields trails reach 80 to 100 % and stars in line 20 to 60 %.
 _SEEN_RANGE = (0.5, 2.0)
 _SEEN_SHARE, _SEEN_MORE = 0.65, 1.3
+#: Their scatter in units of the typical one, for 21 segments and more; few must agree better, for
+#: few stars in line agree by chance more often than many.
 _MAX_SCATTER = 0.65
+_FEW_SCATTER, _FEW_SEGMENTS = 0.3, 30.0
 #: A line narrower than this share of the PSF is a detector's.
 _MIN_WIDTH_FWHM = 0.6
 #: Sky left and right of a trail may differ by this share of its height.
@@ -158,7 +161,8 @@ def _judge(
     low, high = _SEEN_RANGE
     n_seen = int(((values > low * middle) & (values < high * middle)).sum())
     scatter = 1.4826 * float(np.median(np.abs(values - middle))) / middle
-    is_even = n_seen >= _SEEN_SHARE * len(values) + _SEEN_MORE and scatter < _MAX_SCATTER
+    most = _MAX_SCATTER * min(1.0, _FEW_SCATTER + len(values) / _FEW_SEGMENTS)
+    is_even = n_seen >= _SEEN_SHARE * len(values) + _SEEN_MORE and scatter < most
     significance = middle * float(np.sqrt(len(values)))
     profile = mean_profile(strip.rows[run])
     if profile is None or not is_even or significance < _MIN_SIGNIFICANCE:
