@@ -125,6 +125,7 @@ def swarp_sfft_sep(scene: Path, output: Path) -> None:
 
 def reproject_photutils(scene: Path, output: Path) -> None:
     """reproject, a Gaussian blur, photutils."""
+    from photutils.aperture import CircularAperture, aperture_photometry
     from photutils.background import Background2D, MedianBackground
     from photutils.segmentation import SourceCatalog, detect_sources
     from reproject import reproject_interp
@@ -160,10 +161,10 @@ def reproject_photutils(scene: Path, output: Path) -> None:
         segments = detect_sources(sign * filtered, 5.0 * noise, n_pixels=1, mask=bad | missing)
         if segments is not None:
             found = SourceCatalog(sign * filtered, segments)
-            # the peak of the filtered image is flux / (4 pi sigma^2) for a Gaussian source
-            peak = np.asarray(found.max_value) * 4.0 * np.pi * sigma**2
             x, y = np.asarray(found.x_centroid), np.asarray(found.y_centroid)
-            rows += zip(x, y, sign * peak, strict=True)
+            aperture = CircularAperture(np.column_stack([x, y]), 1.5 * max(seeing))
+            flux = aperture_photometry(clean, aperture)["aperture_sum"]
+            rows += zip(x, y, np.asarray(flux), strict=True)
     write_candidates(output, rows)
 
 

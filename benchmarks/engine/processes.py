@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,19 @@ class Cost:
     error: str
 
 
+#: A process starts its life with the peak memory of the one it was forked from. This one holds
+#: whole scenes, so a small one in between starts the program and asks the kernel what it used.
+_STARTER = """
+import json, os, sys, time
+start = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+told = [time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]
+with open(sys.argv[1], "w") as stream:
+    json.dump([*told, os.waitstatus_to_exitcode(status)], stream)
+"""
+
+
 def run_measured(
     command: Sequence[str],
     *,
@@ -34,23 +48,24 @@ def run_measured(
 
     A run past ``timeout_s`` is killed by its own ``timeout`` and ends with exit code 124.
     """
-    start = time.perf_counter()
+    usage = log.with_suffix(".usage.json")
+    starter = [sys.executable, "-I", "-S", "-c", _STARTER, str(usage)]
     with log.open("w") as stream:
-        process = subprocess.Popen(
-            ["timeout", f"{timeout_s:g}", *command],
+        subprocess.run(
+            [*starter, "timeout", f"{timeout_s:g}", *command],
             cwd=ROOT,
             env=os.environ | dict(environment or {}),
             stdout=stream,
             stderr=subprocess.STDOUT,
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s, cpu_s, peak_kb, exit_code = json.loads(usage.read_text())
     return Cost(
-        wall_s=time.perf_counter() - start,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mb=usage.ru_maxrss / 1024.0,
-        exit_code=process.returncode,
-        error="" if process.returncode == 0 else _last_line(log),
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        peak_mb=peak_kb / 1024.0,
+        exit_code=exit_code,
+        error="" if exit_code == 0 else _last_line(log),
     )
 
 

@@ -106,7 +106,8 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
 - **Flux**: recovered transients of S/N 7 to 50, against total true flux; scatter in units of the
   same least error, S/N 7 to 20.
 - **Cold** is the whole command with start-up and products written; **warm** the same command again
-  in a process that ran it before. Memory counts the command and its FITS reader together.
+  in a process that ran it before. Memory counts the command and its FITS reader together, for a
+  peer the largest of its processes.
 """
 
 

@@ -230,5 +230,8 @@ def test_a_run_is_charged_for_its_children_and_its_failure_is_told(tmp_path: Pat
     cost = run_measured(["python3", "-c", busy], log=tmp_path / "log")
     assert cost.exit_code == 0
     assert cost.peak_mb > 140
+    ballast = np.ones(40_000_000)
+    small = run_measured(["python3", "-S", "-c", "pass"], log=tmp_path / "log")
+    assert small.peak_mb < 100, f"charged for the {ballast.nbytes} bytes of the one that started it"
     failed = run_measured(["python3", "-c", "raise SystemExit('no sky')"], log=tmp_path / "log")
     assert (failed.exit_code, failed.error) == (1, "no sky")
