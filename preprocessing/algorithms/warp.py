@@ -11,32 +11,22 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
 from preprocessing.algorithms.registration import Registration
+from preprocessing.algorithms.two_pass import (
+    GRID_STEP,
+    LineKernel,
+    fine,
+    hardly_turns,
+    resample_lines,
+)
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Index = NDArray[np.integer]
 
 _LOBES = 3
-_GRID_STEP = 32
+_NEWTON_STEPS = 4
 _PHASES = 1024
 _BLOCK_PIXELS = 1 << 16
-
-
-@dataclass(frozen=True)
-class _Kernel:
-    """Lanczos weights by sub-pixel phase.
-
-    ``weights[p, k]`` is the weight of the sample ``k - reach + 1`` pixels from the floor of the
-    position, for phase p / _PHASES; the weights of each phase sum to 1.
-    """
-
-    weights: FloatArray
-    reach: int
-
-    @property
-    def taps(self) -> int:
-        """Samples per axis."""
-        return 2 * self.reach
 
 
 def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]) -> Image:
@@ -57,16 +47,17 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
         On the science grid, untouched where the map is the identity. The flux of a point source
         is kept: values are multiplied by the area of a science pixel in reference pixels. The
         variance is the exact variance of each resampled pixel; neighbours are correlated. A pixel
-        is flagged with every plane set within the footprint of its kernel; where the footprint leaves the
-        reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the science
-        frame's hold.
+        is flagged with every plane set within the footprint of its kernel; where the footprint
+        leaves the reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the
+        science frame's hold.
 
     Notes
     -----
     Positions are exact on a grid of 32 pixels and bilinear between, which is good to under
     0.001 pixel for distortions of any survey camera. The kernel is a separable Lanczos-3,
     stretched by the ratio of the pixel scales where science pixels are coarser, so that nothing
-    is aliased. Cost is linear in the number of pixels; memory is bounded by blocks of rows.
+    is aliased. Where the map hardly turns the frame it is applied along rows and then along
+    columns (``two_pass``). Cost is linear in the number of pixels.
 
     References
     ----------
@@ -78,35 +69,70 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     grid_x, grid_y, area = _coarse_grid(registration, shape)
     kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
     footprint = _footprint_mask(reference.mask, kernel.reach)
+    lines = _in_two_passes(reference, registration, kernel, grid_y, shape=shape)
     data = np.zeros(shape, dtype=np.float32)
     variance = None if reference.variance is None else np.zeros(shape, dtype=np.float32)
     mask = np.zeros(shape, dtype=np.uint16)
     rows_per_block = max(1, _BLOCK_PIXELS // nx)
     for first in range(0, ny, rows_per_block):
         rows = np.arange(first, min(first + rows_per_block, ny))
-        x, y = _fine(grid_x, rows, nx).ravel(), _fine(grid_y, rows, nx).ravel()
-        scale = _fine(area, rows, nx).ravel().astype(np.float32)
+        x, y = fine(grid_x, rows, nx).ravel(), fine(grid_y, rows, nx).ravel()
+        scale = fine(area, rows, nx).ravel().astype(np.float32)
         part = slice(rows[0], rows[-1] + 1)
         taps = _locate(x, y, reference.shape, kernel)
-        values = _resample(reference.data, taps, kernel) * scale
-        data[part] = np.where(taps.inside, values, 0).reshape(-1, nx)
+        values = (
+            lines[0][part].ravel() if lines is not None else _resample(reference.data, taps, kernel)
+        )
+        data[part] = np.where(taps.inside, values * scale, 0).reshape(-1, nx)
         if variance is not None and reference.variance is not None:
-            spread = _resample(reference.variance, taps, kernel, squared=True) * scale**2
-            variance[part] = np.where(taps.inside, spread, 0).reshape(-1, nx)
-        flags = footprint.ravel()[taps.corner]
+            if lines is not None and lines[1] is not None:
+                spread = lines[1][part].ravel()
+            else:
+                spread = _resample(reference.variance, taps, kernel, squared=True)
+            variance[part] = np.where(taps.inside, spread * scale**2, 0).reshape(-1, nx)
+        flags = footprint.ravel().take(taps.corner)
         flags[~taps.inside] = np.uint16(MaskPlane.NO_DATA)
         mask[part] = flags.reshape(-1, nx)
     psf = None if reference.psf is None else warp_psf(reference.psf, registration, shape=shape)
     return reference.with_(data=data, variance=variance, mask=mask, psf=psf, wcs=None)
 
 
-def lanczos_kernel(stretch: float) -> _Kernel:
+def _in_two_passes(
+    reference: Image,
+    registration: Registration,
+    kernel: LineKernel,
+    grid_y: Float64,
+    *,
+    shape: tuple[int, int],
+) -> tuple[FloatArray, FloatArray | None] | None:
+    """Data, and variance where known, resampled along rows and then along columns.
+
+    None where the map turns the frame too much for that. A third of the cost of gathering
+    all samples of every pixel; the kernel is the same but for a shear by the angle of the turn.
+    """
+    x, y = _node_positions(shape, step=GRID_STEP)
+    if not hardly_turns(_local_matrices(registration, x.ravel(), y.ravel())):
+        return None
+    columns, rows = _node_positions((reference.shape[0], shape[1]), step=GRID_STEP)
+    # the science row from which each reference row is seen in each science column
+    seen = rows.copy()
+    for _ in range(_NEWTON_STEPS):
+        ahead, here = (registration.to_reference(columns, seen + h)[1] for h in (1.0, 0.0))
+        seen -= (here - rows) / (ahead - here)
+    grid_x = registration.to_reference(columns, seen)[0]
+    data, variance = resample_lines(
+        reference.data, reference.variance, kernel, grid=grid_x, axis=1, length=shape[1]
+    )
+    return resample_lines(data, variance, kernel, grid=grid_y, axis=0, length=shape[0])
+
+
+def lanczos_kernel(stretch: float) -> LineKernel:
     """Lanczos-3 weights for all phases, ``stretch`` times as wide, each phase of unit sum."""
     reach = int(np.ceil(_LOBES * stretch))
     phase = np.arange(_PHASES + 1)[:, None] / _PHASES
     t = (phase - np.arange(1 - reach, reach + 1)[None, :]) / stretch
     raw = np.where(np.abs(t) < _LOBES, np.sinc(t) * np.sinc(t / _LOBES), 0.0)
-    return _Kernel((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32), reach)
+    return LineKernel((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32), reach)
 
 
 def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int]) -> PsfField:
@@ -153,7 +179,7 @@ def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int
     return PsfField(field.coefficients, psf.order, shape, measure_fwhm(centre), psf.n_stars)
 
 
-def _warp_one_psf(image: FloatArray, matrix: Float64, *, half: int, kernel: _Kernel) -> Float64:
+def _warp_one_psf(image: FloatArray, matrix: Float64, *, half: int, kernel: LineKernel) -> Float64:
     """One PSF image seen through a linear map, unit sum."""
     axis = np.arange(-half, half + 1, dtype=np.float64)
     dx, dy = (v.ravel() for v in np.meshgrid(axis, axis))
@@ -181,7 +207,7 @@ class _Taps:
     width: int
 
 
-def _locate(x: Float64, y: Float64, shape: tuple[int, int], kernel: _Kernel) -> _Taps:
+def _locate(x: Float64, y: Float64, shape: tuple[int, int], kernel: LineKernel) -> _Taps:
     """Samples and phases for positions on a frame of ``shape``."""
     ny, nx = shape
     column, row = np.floor(x), np.floor(y)
@@ -195,7 +221,7 @@ def _locate(x: Float64, y: Float64, shape: tuple[int, int], kernel: _Kernel) -> 
 
 
 def _resample(
-    source: FloatArray, taps: _Taps, kernel: _Kernel, *, squared: bool = False
+    source: FloatArray, taps: _Taps, kernel: LineKernel, *, squared: bool = False
 ) -> FloatArray:
     """Weighted sums of the samples around each output pixel; with squared weights for variances."""
     weights = kernel.weights**2 if squared else kernel.weights
@@ -222,21 +248,27 @@ def _nodes(
     registration: Registration, shape: tuple[int, int], *, step: int
 ) -> tuple[Float64, Float64, Float64]:
     """Reference positions and pixel areas on every ``step``-th pixel, beyond the far edges."""
+    x, y = _node_positions(shape, step=step)
+    to_x, to_y = registration.to_reference(x, y)
+    matrices = _local_matrices(registration, x.ravel(), y.ravel())
+    return to_x, to_y, np.abs(np.linalg.det(matrices)).reshape(x.shape)
+
+
+def _node_positions(shape: tuple[int, int], *, step: int) -> tuple[Float64, Float64]:
+    """Every ``step``-th pixel of a frame, beyond its far edges."""
     ny, nx = shape
     x, y = np.meshgrid(
         np.arange(0, nx + step, step, dtype=np.float64),
         np.arange(0, ny + step, step, dtype=np.float64),
     )
-    to_x, to_y = registration.to_reference(x, y)
-    matrices = _local_matrices(registration, x.ravel(), y.ravel())
-    return to_x, to_y, np.abs(np.linalg.det(matrices)).reshape(x.shape)
+    return x, y
 
 
 def _coarse_grid(
     registration: Registration, shape: tuple[int, int]
 ) -> tuple[Float64, Float64, Float64]:
     """Reference x, y and pixel area on the nodes between which the warp interpolates."""
-    return _nodes(registration, shape, step=_GRID_STEP)
+    return _nodes(registration, shape, step=GRID_STEP)
 
 
 def _local_matrices(registration: Registration, x: Float64, y: Float64) -> Float64:
@@ -249,21 +281,14 @@ def _local_matrices(registration: Registration, x: Float64, y: Float64) -> Float
     return np.stack([along_x, along_y], axis=-1)
 
 
-def _fine(grid: Float64, rows: NDArray[np.intp], nx: int) -> Float64:
-    """Bilinear values of a coarse grid on all pixels of some rows, shape (n_rows, nx)."""
-    i, f = rows // _GRID_STEP, (rows % _GRID_STEP) / _GRID_STEP
-    lines = grid[i] * (1.0 - f)[:, None] + grid[i + 1] * f[:, None]
-    columns = np.arange(nx)
-    j, g = columns // _GRID_STEP, (columns % _GRID_STEP) / _GRID_STEP
-    return np.asarray(lines[:, j] * (1.0 - g) + lines[:, j + 1] * g)
-
-
 def _footprint_mask(mask: MaskArray, reach: int) -> MaskArray:
     """Union of the mask over the kernel footprint whose floor position is each pixel."""
-    result = mask
-    for axis in (0, 1):
-        padded = np.pad(result, [(reach - 1, reach) if a == axis else (0, 0) for a in (0, 1)])
-        length = mask.shape[axis]
-        pieces = [np.take(padded, np.arange(k, k + length), axis=axis) for k in range(2 * reach)]
-        result = np.bitwise_or.reduce(pieces)
-    return result
+    ny, nx = mask.shape
+    padded = np.pad(mask, (reach - 1, reach))
+    along_y = padded[:ny].copy()
+    for k in range(1, 2 * reach):
+        along_y |= padded[k : k + ny]
+    footprint = along_y[:, :nx].copy()
+    for k in range(1, 2 * reach):
+        footprint |= along_y[:, k : k + nx]
+    return footprint
