@@ -62,7 +62,9 @@ class SmallImageTransform:
 def power_sum(spectrum: Tensor) -> Tensor:
     """Sum of the squared pixels of each tile, from its half spectrum (Parseval)."""
     size = spectrum.shape[-2]
-    power = spectrum.abs().square()
+    # abs would take the root of what is squared again
+    parts = torch.view_as_real(spectrum) if spectrum.is_complex() else spectrum[..., None]
+    power = parts.square().sum(dim=-1)
     total = 2.0 * power.sum(dim=(-2, -1)) - power[..., 0].sum(dim=-1)
     if size % 2 == 0:
         total = total - power[..., -1].sum(dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ _MODEL_ERROR = 0.002
 #: Most weight of a star, in units of that of the third brightest (of a later one among many).
 _MAX_INFLUENCE = 2.0
 _CHUNK = 16
+_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class StampPlanes:
     fixed_variance, moving_variance : Tensor
         Their variances.
     bad : Tensor
-        1 where either image is unusable, else 0.
+        True where either image is unusable.
     """
 
     fixed: Tensor
@@ -39,17 +41,6 @@ class StampPlanes:
     fixed_variance: Tensor
     moving_variance: Tensor
     bad: Tensor
-
-    def padded(self, margin: int) -> StampPlanes:
-        """The planes with bad pixels around them, so that stars near the edge count."""
-        around = (margin,) * 4
-        return StampPlanes(
-            fixed=functional.pad(self.fixed, around),
-            moving=functional.pad(self.moving, around),
-            fixed_variance=functional.pad(self.fixed_variance, around, value=1.0),
-            moving_variance=functional.pad(self.moving_variance, around, value=1.0),
-            bad=functional.pad(self.bad, around, value=1.0),
-        )
 
 
 @dataclass(frozen=True)
@@ -62,21 +53,22 @@ class Equations:
     n_pixels: Tensor
     terms: Tensor
 
-    def select(self, keep: Tensor) -> Equations:
-        """The equations of some stars."""
+    def select(self, keep: Tensor | slice) -> Equations:
+        """The equations of some stars; those of a slice are not copied."""
         columns = (self.a, self.b, self.c, self.n_pixels, self.terms)
         return Equations(*(column[keep] for column in columns))
 
-    def influence(self) -> Tensor:
-        """Weight of each star that keeps any one from deciding alone.
+    def influence(self, keep: Tensor) -> Tensor:
+        """Weight of each star that keeps any one from deciding alone; 0 for those not kept.
 
         A star far brighter than the others would be fitted at their cost, and could never stand
         out as an outlier even if it moved or varied.
         """
         information = self.c.double().clamp(min=1e-30)
-        rank = min(len(information), max(3, len(information) // 30))
-        cap = _MAX_INFLUENCE * information.sort(descending=True).values[rank - 1]
-        return (cap / information).clamp(max=1.0)
+        kept = information[keep]
+        rank = min(len(kept), max(3, len(kept) // 30))
+        cap = _MAX_INFLUENCE * kept.sort(descending=True).values[rank - 1]
+        return torch.where(keep, (cap / information).clamp(max=1.0), 0.0)
 
 
 def build_equations(
@@ -94,10 +86,7 @@ def build_equations(
         positions.x.astype(np.float64), positions.y.astype(np.float64), shape=shape, order=order
     )
     margin = stamp_half_width + kernel_half_width
-    planes = planes.padded(margin)
-    positions = StarPositions(x=positions.x + margin, y=positions.y + margin)
-    cut = {"half_width": stamp_half_width}
-    fixed = cut_stamps(planes.fixed, positions, **cut)
+    fixed = cut_stamps(planes.fixed, positions, half_width=stamp_half_width, outside=0.0)
     weight = _weights(
         planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
     )
@@ -105,11 +94,11 @@ def build_equations(
     for start in range(0, len(positions), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
-        moving = cut_stamps(planes.moving, part, half_width=margin)
-        bad = cut_stamps(planes.bad, part, half_width=margin)
+        moving = cut_stamps(planes.moving, part, half_width=margin, outside=0.0)
+        bad = cut_stamps(planes.bad, part, half_width=margin, outside=1.0)
         # a bad pixel spoils every pixel that the kernel mixes it into
         spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
-        own = cut_stamps(planes.bad, part, half_width=stamp_half_width)
+        own = cut_stamps(planes.bad, part, half_width=stamp_half_width, outside=1.0)
         good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
         parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
     a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
@@ -126,13 +115,13 @@ def _weights(
     Smoothed 3x3: a weight that follows the pixel's own photon noise would favour pixels that
     scattered low, and bias the flux ratio.
     """
-    one = {"half_width": stamp_half_width + 1}
-    fixed = cut_stamps(planes.fixed, positions, **one)
-    moving = cut_stamps(planes.moving, positions, **one)
+    wide = stamp_half_width + 1
+    fixed = cut_stamps(planes.fixed, positions, half_width=wide, outside=0.0)
+    moving = cut_stamps(planes.moving, positions, half_width=wide, outside=0.0)
     ratio = fixed.sum(dim=(1, 2)) / moving.sum(dim=(1, 2)).clamp(min=1e-30)
     scale = ratio[ratio > 0].median() if bool((ratio > 0).any()) else ratio.new_tensor(1.0)
-    variance = cut_stamps(planes.fixed_variance, positions, **one)
-    moving_variance = cut_stamps(planes.moving_variance, positions, **one)
+    variance = cut_stamps(planes.fixed_variance, positions, half_width=wide, outside=1.0)
+    moving_variance = cut_stamps(planes.moving_variance, positions, half_width=wide, outside=1.0)
     variance = variance + kernel_power * scale**2 * moving_variance
     smooth = functional.avg_pool2d(variance[:, None], 3, stride=1)[:, 0]
     level = functional.avg_pool2d(fixed[:, None], 3, stride=1)[:, 0]
@@ -149,6 +138,21 @@ def _stamp_equations(fixed: Tensor, moving: Tensor, *, weight: Tensor) -> tuple[
     shifted = shifted - ((shifted * w[:, None]).sum(dim=2) / total)[..., None]
     target = target - (target * w).sum(dim=1, keepdim=True) / total
     weighted = shifted * w[:, None]
-    a = torch.bmm(weighted, shifted.transpose(1, 2))
     b = torch.bmm(weighted, target[..., None])[..., 0]
+    a = _symmetric_product(weighted, shifted)
     return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
+
+
+def _symmetric_product(first: Tensor, second: Tensor) -> Tensor:
+    """Products (n, m, m) of ``first`` with ``second`` transposed, known to be symmetric.
+
+    Only the blocks up to the diagonal are computed: five eighths of the arithmetic.
+    """
+    n, m = first.shape[:2]
+    product = first.new_empty(n, m, m)
+    edges = [m * i // _BLOCKS for i in range(_BLOCKS + 1)]
+    for start, stop in pairwise(edges):
+        rows = torch.bmm(first[:, start:stop], second[:, :stop].transpose(1, 2))
+        product[:, start:stop, :stop] = rows
+        product[:, :start, start:stop] = rows[:, :, :start].transpose(1, 2)
+    return product

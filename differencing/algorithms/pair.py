@@ -13,6 +13,7 @@ from astrid_site.imaging.errors import NoWorkError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField
+from preprocessing.algorithms.smoothing import STRIP, StripFilter
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -23,7 +24,8 @@ EDGE_PIX = 3
 _FILL_ERROR = 0.3
 #: Half width of the neighbourhood from which a bad pixel is interpolated.
 _FILL_REACH = 4
-_FILL_CHUNK = 100_000
+_LEAST_WEIGHT = np.float32(1e-6)
+_FAINT_WEIGHT = np.float32(0.1)
 _MIN_COVERAGE = 0.05
 
 
@@ -174,24 +176,66 @@ def interpolate_bad(
         Data, 0 where no good pixel is near; and variance, at the replaced pixels that of the
         interpolation: 30 % of their value.
     """
-    row, column = np.nonzero(bad)
     out, out_variance = data.copy(), variance.copy()
-    out[bad] = 0.0
-    level = float(np.median(variance[~bad])) if not bad.all() else 1.0
-    padded = np.pad(out, _FILL_REACH)
-    good = np.pad(~bad, _FILL_REACH).astype(np.float32)
-    offset = np.arange(2 * _FILL_REACH + 1)
-    distance2 = (offset[:, None] - _FILL_REACH) ** 2 + (offset[None, :] - _FILL_REACH) ** 2
-    gauss = np.exp(-0.5 * distance2 / (0.6 * fwhm_pix / 2.355) ** 2).astype(np.float32)
-    gauss = np.maximum(gauss, np.float32(1e-6))
-    for start in range(0, len(row), _FILL_CHUNK):
-        r, c = row[start : start + _FILL_CHUNK], column[start : start + _FILL_CHUNK]
-        total, weight = np.zeros(len(r), np.float32), np.zeros(len(r), np.float32)
-        for dy, dx in np.ndindex(gauss.shape):
-            w = gauss[dy, dx] * good[r + dy, c + dx]
-            total += w * padded[r + dy, c + dx]
-            weight += w
-        value = np.where(weight > 0, total / np.maximum(weight, np.float32(1e-30)), np.float32(0))
-        out[r, c] = value
-        out_variance[r, c] = level + (_FILL_ERROR * value) ** 2
+    level = _median_of_good(variance, bad)
+    offset = np.arange(_FILL_REACH + 1)
+    gauss = np.exp(-0.5 * (offset / (0.6 * fwhm_pix / 2.355)) ** 2).astype(np.float32)
+    near = _NeighbourMean(data, bad, gauss)
+    for first in range(0, len(bad), STRIP):
+        rows = slice(first, first + STRIP)
+        here = bad[rows]
+        if here.any():
+            value = near.of(rows)[here]
+            out[rows][here] = value
+            out_variance[rows][here] = level + np.square(np.float32(_FILL_ERROR) * value)
     return out, out_variance
+
+
+def _median_of_good(variance: FloatArray, bad: BoolArray) -> np.float32:
+    """Typical variance of a good pixel, from a sixteenth of the frame where that has any."""
+    for step in (4, 1):
+        good = variance[::step, ::step][~bad[::step, ::step]]
+        if good.size:
+            return np.float32(np.median(good))
+    return np.float32(1)
+
+
+class _NeighbourMean:
+    """Weighted mean of the good pixels around each pixel; 0 where there are none."""
+
+    def __init__(self, data: FloatArray, bad: BoolArray, gauss: FloatArray) -> None:
+        self._data, self._bad, self._reach = data, bad, len(gauss) - 1
+        nx = data.shape[1]
+        self._near, self._around = StripFilter(gauss, nx), StripFilter(np.ones_like(gauss), nx)
+        self._sums = np.empty((3, STRIP, nx), dtype=np.float32)
+
+    def of(self, rows: slice) -> FloatArray:
+        """The means of at most ``STRIP`` rows."""
+        first, last = rows.start, min(rows.stop, len(self._data))
+        weight, total, extra = self._sums[:, : last - first]
+        is_faint = False
+        for plane, is_data in ((weight, False), (total, True)):
+            self._fill(first, last, is_data=is_data)
+            self._near.apply(plane)
+            if not is_data:
+                is_faint = bool((plane[self._bad[first:last]] < _FAINT_WEIGHT).any())
+            if is_faint:
+                # where the Gaussian has died away any good pixel is better than none
+                self._around.block[:] = self._near.block
+                plane += _LEAST_WEIGHT * self._around.apply(extra)
+        mean: FloatArray = np.zeros_like(total)
+        np.divide(total, weight, out=mean, where=weight > 0)
+        return mean
+
+    def _fill(self, first: int, last: int, *, is_data: bool) -> None:
+        """Good pixels, or 1 for each of them, with those that the filter reaches; else 0."""
+        ny, nx = self._data.shape
+        reach = self._reach
+        wide = slice(max(first - reach, 0), min(last + reach, ny))
+        top = wide.start - first + reach
+        inner = self._near.block[top : top + wide.stop - wide.start, reach : reach + nx]
+        self._near.block[:] = 0.0
+        if is_data:
+            np.copyto(inner, self._data[wide], where=~self._bad[wide])
+        else:
+            inner[:] = ~self._bad[wide]

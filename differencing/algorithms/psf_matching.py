@@ -27,6 +27,8 @@ _CLIP_SIGMA = 4.0
 _MAX_EXCESS = 5.0
 #: Fewer stars than this cannot tell the model's error from one bright star that moves.
 _MANY_STARS = 24
+#: So many stars are predicted from the other half of them, fewer from two thirds.
+_MANY_TO_HALVE = 60
 #: Information, in units of the median star's, of a star that counts half in the choice of model.
 _WEIGHTY = 5.0
 
@@ -147,7 +149,7 @@ def fit_kernel(
     order, strength = _choose_model(equations.select(keep), rich, orders=orders)
     solver = replace(rich, n_terms=_n_terms(order), strength=strength)
     keep = _reject(equations, solver, min_stars=min_stars, sigma=_CLIP_SIGMA)
-    solution = solver.solve(equations.select(keep))
+    solution = solver.solve(solver.sum_up(equations, keep))
     chi2 = solver.chi2(equations, solution)
     kernel = KernelField(
         coefficients=solution.reshape(-1, size, size).cpu().numpy().astype(np.float32),
@@ -206,6 +208,15 @@ def _derivatives(kernel: Tensor) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
+class _Sums:
+    """Equations summed over stars: the normal matrix, its right side, and the kernel expected."""
+
+    matrix: Tensor
+    right: Tensor
+    expected: Tensor
+
+
+@dataclass(frozen=True)
 class _Solver:
     """Solves the summed equations of a set of stars for one model."""
 
@@ -214,30 +225,40 @@ class _Solver:
     n_terms: int
     strength: float
 
-    def solve(self, equations: Equations) -> Tensor:
+    def sum_up(self, equations: Equations, keep: Tensor) -> _Sums:
+        """Sum the equations of the stars kept; the same for every strength."""
+        terms = equations.terms[:, : self.n_terms]
+        j, m = self.n_terms, equations.a.shape[1]
+        weighted = terms * equations.influence(keep)[:, None]
+        # the matrix is symmetric in the two terms: each pair once
+        first, second = torch.tril_indices(j, j, device=terms.device)
+        products = weighted[:, first] * terms[:, second]
+        pairs = (products.T.float() @ equations.a.reshape(len(terms), -1)).reshape(-1, m, m)
+        matrix = terms.new_empty(j, m, j, m)
+        matrix[first, :, second] = pairs.double()
+        matrix[second, :, first] = pairs.double()
+        matrix = matrix.reshape(j * m, j * m)
+        right = (weighted.T @ equations.b.double()).reshape(-1)
+        return _Sums(matrix, right, self._expected(matrix, right).reshape(-1))
+
+    def solve(self, sums: _Sums) -> Tensor:
         """Kernel of each term, shape (n_terms, M), float64.
 
         The free pixels vary one order less than the modes of ``_expected``: across the frame a
         kernel changes smoothly, and the highest order's pixels would only fit noise.
         """
-        terms = equations.terms[:, : self.n_terms]
-        j, m = self.n_terms, equations.a.shape[1]
-        weighted = terms * equations.influence()[:, None]
-        products = (weighted[:, :, None] * terms[:, None, :]).reshape(len(terms), j * j)
-        normal = products.T.float() @ equations.a.reshape(len(terms), -1)
-        matrix = normal.double().reshape(j, j, m, m).permute(0, 2, 1, 3).reshape(j * m, j * m)
-        right = torch.einsum("nj,nm->jm", weighted, equations.b.double()).reshape(-1)
-        expected = self._expected(matrix, right).reshape(-1)
+        matrix, expected = sums.matrix, sums.expected.clone()
+        m = self.prior.shape[1]
         scale = torch.diagonal(matrix)[:m].mean() * self.strength
-        free = m * _n_terms(max(0, _order_of(j) - 1))
+        free = m * _n_terms(max(0, _order_of(self.n_terms) - 1))
         block = matrix[:free, :free].clone()
         for start in range(0, free, m):
             # variation across the frame is expected to be smaller than the kernel itself
             part = slice(start, start + m)
             block[part, part] += scale * (1.0 if start == 0 else 3.0) * self.penalty
-        missing = (right - matrix @ expected)[:free]
+        missing = (sums.right - matrix @ expected)[:free]
         expected[:free] += torch.linalg.solve(block, missing)
-        solution: Tensor = expected.reshape(j, m)
+        solution: Tensor = expected.reshape(self.n_terms, m)
         return solution
 
     def _expected(self, matrix: Tensor, right: Tensor) -> Tensor:
@@ -273,7 +294,9 @@ class _Solver:
     def chi2(self, equations: Equations, solution: Tensor) -> Tensor:
         """Reduced chi2 of each star's cutout."""
         kernels = equations.terms[:, : self.n_terms] @ solution
-        own = torch.einsum("nm,nml,nl->n", kernels, equations.a.double(), kernels)
+        # the matrices are float32: to copy them as float64 would cost more than all the rest
+        moved = torch.bmm(equations.a, kernels.float()[:, :, None])[:, :, 0].double()
+        own = (kernels * moved).sum(dim=1)
         total = equations.c.double() - 2 * (kernels * equations.b.double()).sum(dim=1) + own
         reduced: Tensor = total / equations.n_pixels.clamp(min=1)
         return reduced
@@ -290,7 +313,7 @@ def _reject(equations: Equations, solver: _Solver, *, min_stars: int, sigma: flo
     """Stars kept after iterative rejection of those with an outlying chi2."""
     keep = torch.ones(len(equations.b), dtype=torch.bool, device=equations.b.device)
     for _ in range(_MAX_ITERATIONS):
-        chi2 = solver.chi2(equations, solver.solve(equations.select(keep)))
+        chi2 = solver.chi2(equations, solver.solve(solver.sum_up(equations, keep)))
         middle = chi2[keep].median()
         spread = 1.4826 * (chi2[keep] - middle).abs().median()
         # the brightest stars show the model's own error: less than twice the median is no outlier
@@ -319,30 +342,35 @@ def _model_excess(equations: Equations, chi2: Tensor, keep: Tensor) -> Tensor:
 
 def _choose_model(equations: Equations, rich: _Solver, *, orders: list[int]) -> tuple[int, float]:
     """Spatial order and strength that best predict stars left out of the fit."""
-    n_stars = len(equations.b)
-    folds = torch.arange(n_stars, device=equations.b.device) % (2 if n_stars >= 60 else 3)
+    n_folds = 2 if len(equations.b) >= _MANY_TO_HALVE else 3
 
-    def loss(order: int, strength: float) -> float:
-        solver = replace(rich, n_terms=_n_terms(order), strength=strength)
-        return _held_out_chi2(equations, solver, folds)
+    def judge(order: int, strengths: tuple[float, ...]) -> list[float]:
+        solver = replace(rich, n_terms=_n_terms(order))
+        return _held_out_chi2(equations, solver, n_folds=n_folds, strengths=strengths)
 
     # one after the other: all combinations would triple the cost of the fit and change little
-    order = min(orders, key=lambda candidate: loss(candidate, _STRENGTHS[2]))
-    return order, min(_STRENGTHS, key=lambda candidate: loss(order, candidate))
+    order = min(orders, key=lambda candidate: judge(candidate, _STRENGTHS[2:3])[0])
+    losses = judge(order, _STRENGTHS)
+    return order, _STRENGTHS[losses.index(min(losses))]
 
 
-def _held_out_chi2(equations: Equations, solver: _Solver, folds: Tensor) -> float:
+def _held_out_chi2(
+    equations: Equations, solver: _Solver, *, n_folds: int, strengths: tuple[float, ...]
+) -> list[float]:
     """Weighted mean logarithm of the reduced chi2 of stars predicted from the other folds.
 
-    The logarithm lets no star that varies decide; the weights leave the question to stars bright
-    enough to tell one model from another.
+    One number for each strength. The logarithm lets no star that varies decide; the weights leave
+    the question to stars bright enough to tell one model from another.
     """
     information = equations.c.double() / equations.n_pixels.clamp(min=1)
     weight = information / (information + _WEIGHTY * information.median())
-    total = 0.0
-    for fold in range(int(folds.max()) + 1):
-        test = folds == fold
-        solution = solver.solve(equations.select(~test))
-        chi2 = solver.chi2(equations.select(test), solution)
-        total += float((weight[test] * chi2.clamp(min=1e-3).log()).sum())
-    return total / float(weight.sum())
+    totals = [0.0] * len(strengths)
+    for fold in range(n_folds):
+        left_out = slice(fold, None, n_folds)
+        keep = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+        keep[left_out] = False
+        sums, test = solver.sum_up(equations, keep), equations.select(left_out)
+        for k, strength in enumerate(strengths):
+            chi2 = solver.chi2(test, replace(solver, strength=strength).solve(sums))
+            totals[k] += float((weight[left_out] * chi2.clamp(min=1e-3).log()).sum())
+    return [total / float(weight.sum()) for total in totals]

@@ -17,6 +17,11 @@ BoolArray = NDArray[np.bool_]
 #: out 4 % too small where the template is the noisier image.
 _BLANK_SIGMA = 3.0
 _MIN_BLANK = 500
+_SAMPLE = 2**21
+_BANDS = 32
+#: Fewer rows than this in a band would leave few pairs of neighbours along y.
+_MIN_BAND = 4
+_BATCH = 64
 #: An empirical rescale outside this range means the noise model is wrong, not just coarse.
 RESCALE_RANGE = (0.5, 2.0)
 
@@ -73,23 +78,38 @@ def measure_noise(filtered: Filtered, blank: BoolArray) -> NoiseTruth:
     Widths are 1.4826 times the median absolute value about the median, so that transients and
     residuals do not count.
     """
-    n_blank = int(blank.sum())
+    n_blank = int(np.count_nonzero(blank))
     if n_blank < _MIN_BLANK:
         return NoiseTruth(pull_width=1.0, score_width=1.0, lag1=0.0, n_blank=0)
-    pull = pulls(filtered)
-    score = _ratio(filtered.signal, filtered.signal_variance)
-    lags = [_lag1(pull, blank, axis=axis) for axis in (0, 1)]
+    bands = sample_bands(blank.shape)
+    used = blank[bands]
+    pull = _ratio(filtered.difference[bands], filtered.variance[bands])
+    score = _ratio(filtered.signal[bands], filtered.signal_variance[bands])
+    pull_width = robust_width(pull[used])
+    lags = [_lag1(pull, used, axis=axis, limit=4.0 * pull_width) for axis in (1, 2)]
     return NoiseTruth(
-        pull_width=robust_width(pull[blank]),
-        score_width=robust_width(score[blank]),
+        pull_width=pull_width,
+        score_width=robust_width(score[used]),
         lag1=max(lags, key=abs),
         n_blank=n_blank,
     )
 
 
-def pulls(filtered: Filtered) -> FloatArray:
-    """The difference in units of its propagated noise; 0 where that is not positive."""
-    return _ratio(filtered.difference, filtered.variance)
+def sample_bands(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Rows (n_bands, height) that stand for a frame: all of a small one, else 32 bands of 2 Mpix.
+
+    Two million pixels tell a width or a correlation to 0.001.
+    """
+    height = _SAMPLE // (_BANDS * shape[1])
+    if height * _BANDS >= shape[0] or height < _MIN_BAND:
+        return np.arange(shape[0])[None]
+    starts = np.linspace(0, shape[0] - height, _BANDS).astype(np.intp)
+    return starts[:, None] + np.arange(height)
+
+
+def pulls(filtered: Filtered, box: tuple[slice, slice]) -> FloatArray:
+    """The difference in units of its propagated noise in a box; 0 where that is not positive."""
+    return _ratio(filtered.difference[box], filtered.variance[box])
 
 
 def robust_width(values: NDArray[np.floating]) -> float:
@@ -98,21 +118,24 @@ def robust_width(values: NDArray[np.floating]) -> float:
 
 
 def _ratio(value: FloatArray, variance: FloatArray) -> FloatArray:
-    positive = variance > 0
-    sigma = np.sqrt(np.where(positive, variance, np.float32(1)))
-    return np.where(positive, value / sigma, np.float32(0)).astype(np.float32)
+    ratio = np.zeros(value.shape, dtype=np.float32)
+    # a batch of rows at a time, so that what lies between stays in the cache
+    for first in range(0, len(value), _BATCH):
+        rows = slice(first, first + _BATCH)
+        positive = variance[rows] > 0
+        sigma = np.sqrt(variance[rows], where=positive, out=np.ones_like(ratio[rows]))
+        np.divide(value[rows], sigma, where=positive, out=ratio[rows])
+    return ratio
 
 
-def _lag1(pull: FloatArray, blank: BoolArray, *, axis: int) -> float:
-    """Correlation coefficient of neighbouring blank pixels along one axis, clipped at 4 sigma."""
-    first = [slice(None), slice(None)]
-    second = [slice(None), slice(None)]
+def _lag1(pull: FloatArray, blank: BoolArray, *, axis: int, limit: float) -> float:
+    """Correlation coefficient of neighbouring blank pixels along one axis, clipped."""
+    first, second = [slice(None)] * 3, [slice(None)] * 3
     first[axis], second[axis] = slice(None, -1), slice(1, None)
     both = blank[tuple(first)] & blank[tuple(second)]
     a, b = pull[tuple(first)][both], pull[tuple(second)][both]
     if len(a) < 2:
         return 0.0
-    limit = 4.0 * robust_width(a)
     a, b = np.clip(a, -limit, limit), np.clip(b, -limit, limit)
     return float(np.mean((a - a.mean()) * (b - b.mean())) / max(a.std() * b.std(), 1e-30))
 

@@ -102,9 +102,17 @@ def _is_usable(bad: NDArray[np.bool_], x: int, y: int, *, half_width: int) -> bo
     return n_good >= _MIN_GOOD * (2 * half_width + 1) ** 2
 
 
-def cut_stamps(plane: Tensor, positions: StarPositions, *, half_width: int) -> Tensor:
-    """Cutouts of shape (n, 2 half_width + 1, 2 half_width + 1) around stars."""
+def cut_stamps(
+    plane: Tensor, positions: StarPositions, *, half_width: int, outside: float
+) -> Tensor:
+    """Cutouts of shape (n, 2 half_width + 1, 2 half_width + 1) around stars, float32.
+
+    Pixels off the frame hold ``outside``.
+    """
+    ny, nx = plane.shape
     offset = torch.arange(-half_width, half_width + 1, device=plane.device)
-    row = torch.from_numpy(positions.y).to(plane.device)[:, None] + offset
-    column = torch.from_numpy(positions.x).to(plane.device)[:, None] + offset
-    return plane[row[:, :, None], column[:, None, :]]
+    row = (torch.from_numpy(positions.y).to(plane.device)[:, None] + offset)[:, :, None]
+    column = (torch.from_numpy(positions.x).to(plane.device)[:, None] + offset)[:, None, :]
+    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+    pixels = plane[row.clamp(0, ny - 1), column.clamp(0, nx - 1)].float()
+    return torch.where(inside, pixels, outside)

@@ -29,6 +29,7 @@ from differencing.algorithms.score import (
     make_score,
     measure_noise,
     robust_width,
+    sample_bands,
     scaled_variance,
 )
 from differencing.algorithms.stamps import select_stars
@@ -205,7 +206,7 @@ def _stamp_planes(pair: Pair, direction: str, device: str) -> StampPlanes:
         moving=to_tensor(moving[0], device),
         fixed_variance=to_tensor(fixed[1], device),
         moving_variance=to_tensor(moving[1], device),
-        bad=to_tensor(pair.bad, device),
+        bad=torch.from_numpy(pair.bad).to(device),
     )
 
 
@@ -240,23 +241,24 @@ def _difference(
         filtered = filter_pair(pair, matched.matching, device=config.device, threads=config.threads)
     blank = blank_sky(filtered)
     filtered, level = subtract_background(filtered, blank, order=config.background_order)
-    propagated = measure_noise(filtered, blank)
+    noise = propagated = measure_noise(filtered, blank)
     colour = measure_colour(filtered, blank)
     # a difference without the noise it should have (one frame twice) has no colour to remove
     if not colour.is_white and RESCALE_RANGE[0] <= propagated.pull_width <= RESCALE_RANGE[1]:
         filtered = whiten(filtered, colour)
-    noise = measure_noise(filtered, blank)
+        noise = measure_noise(filtered, blank)
     residuals = quality.measure_residuals(filtered, stars)
     error = quality.estimate_model_error(residuals)
     halo = measure_halo_error(filtered, stars)
     filtered = add_halo_error(filtered, stars, halo)
     score = make_score(filtered, error=error, noise=noise)
+    bands = sample_bands(blank.shape)
     metrics: dict[str, Metric] = {
         **matched.metrics,
         **quality.residual_metrics(residuals, error),
         **quality.noise_metrics(noise),
         "lag1_propagated": propagated.lag1,
-        "pull_width": robust_width(score[blank]) if noise.n_blank else None,
+        "pull_width": robust_width(score[bands][blank[bands]]) if noise.n_blank else None,
         "background_level": level,
         "halo_error": float(halo.share.max()),
         "coverage": 1.0 - float(filtered.bad.mean()),

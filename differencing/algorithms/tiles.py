@@ -184,16 +184,18 @@ class _TileWork:
         """Difference, its variance, signal, its variance, static signal and good pixels."""
         f, threads = self._filters, self._threads
         self._spread_bad_pixels()
-        static = self._filtered_image(self._template, f.template)
-        raw = self._filtered_image(self._science, f.science) - static
+        static, static_spectrum = self._filtered_image(self._template, f.template)
+        raw = self._filtered_image(self._science, f.science)[0] - static
         if f.scale is not None:
             raw, static = raw / f.scale, static / f.scale
+        if f.scale is not None or static_spectrum is None:
+            static_spectrum = forward(static.contiguous(), threads=threads)
         spectrum = forward((raw * self._good).contiguous(), threads=threads)
-        white = spectrum if f.whiten is None else spectrum * f.whiten
-        difference = inverse(white.clone(), threads=threads) * self._good
+        white = spectrum.clone() if f.whiten is None else spectrum * f.whiten
+        difference = inverse(white, threads=threads) * self._good
         matched = f.psf.conj() if f.whiten is None else f.psf.conj() * f.whiten
         signal = inverse(spectrum * matched, threads=threads)
-        static_signal = inverse(forward(static, threads=threads) * matched, threads=threads)
+        static_signal = inverse(static_spectrum * matched, threads=threads)
         variance, signal_variance = self._variance_maps(matched)
         return difference, variance, signal, signal_variance, static_signal, self._good
 
@@ -221,30 +223,33 @@ class _TileWork:
             total = part if total is None else total + part
         return torch.zeros_like(share) if total is None else total
 
-    def _filtered_image(self, tiles: Tensor, terms: Tensor | None) -> Tensor:
-        """One image through its polynomial filter: sum over terms of filter * (term x image)."""
+    def _filtered_image(self, tiles: Tensor, terms: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One image through its polynomial filter, and its spectrum where that was needed.
+
+        The sum over terms of filter * (term x image).
+        """
         if terms is None:
-            return tiles
+            return tiles, None
         total: Tensor | None = None
         for index, factor in enumerate(self._polynomials(terms.shape[1])):
             source = tiles if factor is None else tiles * factor
             part = forward(source.contiguous(), threads=self._threads) * terms[:, index]
             total = part if total is None else total + part
         if total is None:
-            return tiles
-        return inverse(total, threads=self._threads)
+            return tiles, None
+        return inverse(total.clone(), threads=self._threads), total
 
     def _polynomials(self, n_terms: int) -> Iterator[Tensor | None]:
         """Maps (n_tiles, size, size) of each polynomial term; None for the constant."""
         yield None
         if n_terms == 1:
             return
-        u, v = tile_coordinates(self._tiling, self._corners)
+        u, v = (part.astype(np.float32) for part in tile_coordinates(self._tiling, self._corners))
         order = self._terms_order
         for total in range(1, order + 1):
             for j in range(total + 1):
                 product = (v**j)[:, :, None] * (u ** (total - j))[:, None, :]
-                yield torch.from_numpy(product.astype(np.float32)).to(self._science.device)
+                yield torch.from_numpy(product).to(self._science.device)
 
     def _variance_maps(self, matched: Tensor) -> tuple[Tensor, Tensor]:
         """Variance of the difference and of the signal: squared filters on the variances.

@@ -59,6 +59,11 @@ class Tiling:
         offset = np.arange(self.size) - self.margin
         tiles = np.empty((len(corners), self.size, self.size), dtype=np.float32)
         for k, (y, x) in enumerate(corners):
+            top, left = y - self.margin, x - self.margin
+            if min(top, left) >= 0 and top + self.size <= ny and left + self.size <= nx:
+                # no mirror: a block is copied many times as fast as it is gathered
+                tiles[k] = plane[top : top + self.size, left : left + self.size]
+                continue
             rows, columns = _mirror(y + offset, ny), _mirror(x + offset, nx)
             tiles[k] = plane[rows[:, None], columns[None, :]]
         return tiles

@@ -93,17 +93,18 @@ def measure_colour(filtered: Filtered, blank: BoolArray) -> NoiseColour:
 
 def _lag_sums(filtered: Filtered, blank: BoolArray) -> tuple[Float64, Float64]:
     """Sum of products of pulls at each lag, and the number of pairs, over cells of the frame."""
-    pull = pulls(filtered)
-    values = pull[blank]
+    boxes = _cells(blank.shape)
+    cells = [pulls(filtered, box) for box in boxes]
+    values = np.concatenate([part[blank[box]] for part, box in zip(cells, boxes, strict=True)])
     side = 2 * _REACH + 1
     if len(values) == 0:
         return np.zeros((side, side)), np.zeros((side, side))
     level, limit = float(np.median(values)), _CLIP_SIGMA * robust_width(values)
     product, n_pairs = np.zeros((side, side)), np.zeros((side, side))
     size = fft.next_fast_len(_CELL_PIX + _REACH, real=True)
-    for box in _cells(blank.shape):
+    for box, pull in zip(boxes, cells, strict=True):
         used = blank[box]
-        part = np.where(used, np.clip(pull[box] - level, -limit, limit), 0.0)
+        part = np.where(used, np.clip(pull - level, -limit, limit), 0.0)
         product += _autocorrelation(part, size)
         n_pairs += np.rint(_autocorrelation(used.astype(np.float64), size))
     return product, n_pairs

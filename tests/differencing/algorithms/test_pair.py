@@ -1,0 +1,78 @@
+"""Holes of a frame: filled from what is around them, and distrusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from differencing.algorithms.pair import interpolate_bad
+
+SHAPE = (90, 120)
+FWHM = 3.0
+
+
+def by_definition(data, bad, *, reach=4):
+    """The Gaussian-weighted mean of the good pixels near each bad one, one by one."""
+    sigma = 0.6 * FWHM / 2.355
+    filled = data.astype(np.float64).copy()
+    for row, column in zip(*np.nonzero(bad), strict=True):
+        total = weight = 0.0
+        for dy in range(-reach, reach + 1):
+            for dx in range(-reach, reach + 1):
+                y, x = row + dy, column + dx
+                if 0 <= y < SHAPE[0] and 0 <= x < SHAPE[1] and not bad[y, x]:
+                    w = np.exp(-0.5 * (dx**2 + dy**2) / sigma**2) + 1e-6
+                    total, weight = total + w * data[y, x], weight + w
+        filled[row, column] = total / weight if weight > 0 else 0.0
+    return filled
+
+
+@pytest.fixture(scope="module")
+def holes():
+    rng = np.random.default_rng(1)
+    data = rng.normal(50.0, 5.0, SHAPE).astype(np.float32)
+    bad = rng.random(SHAPE) < 0.02
+    # a column, a saturated core, the frame's corner, and strips' seams
+    bad[:, 40] = True
+    bad[28:37, 60:69] = True
+    bad[:3, :5] = True
+    bad[63:65, 90:100] = True
+    data[bad] = np.nan
+    return data, bad, np.full(SHAPE, 25.0, dtype=np.float32)
+
+
+def test_a_hole_holds_the_weighted_mean_of_its_surroundings(holes):
+    data, bad, variance = holes
+    filled, _ = interpolate_bad(data, variance, bad, fwhm_pix=FWHM)
+    # the faint floor is left out where the Gaussian holds a tenth of its weight: 81e-6 / 0.1
+    assert filled == pytest.approx(by_definition(data, bad), rel=2e-3, abs=0.05)
+
+
+def test_good_pixels_are_not_touched(holes):
+    data, bad, variance = holes
+    filled, spread = interpolate_bad(data, variance, bad, fwhm_pix=FWHM)
+    assert (filled[~bad] == data[~bad]).all()
+    assert (spread[~bad] == variance[~bad]).all()
+
+
+def test_a_filled_pixel_is_as_uncertain_as_a_third_of_its_value(holes):
+    data, bad, variance = holes
+    filled, spread = interpolate_bad(data, variance, bad, fwhm_pix=FWHM)
+    assert spread[bad] == pytest.approx(25.0 + (0.3 * filled[bad]) ** 2, rel=1e-5)
+
+
+def test_where_nothing_is_near_there_is_nothing():
+    data = np.full(SHAPE, 7.0, dtype=np.float32)
+    bad = np.zeros(SHAPE, dtype=bool)
+    bad[20:60, 30:80] = True
+    filled, _ = interpolate_bad(data, np.ones(SHAPE, dtype=np.float32), bad, fwhm_pix=FWHM)
+    assert filled[40, 55] == 0.0
+    assert filled[20, 50] == pytest.approx(7.0, rel=1e-5)
+
+
+def test_a_frame_without_a_good_pixel_is_zero():
+    bad = np.ones(SHAPE, dtype=bool)
+    data = np.full(SHAPE, 7.0, dtype=np.float32)
+    filled, spread = interpolate_bad(data, data.copy(), bad, fwhm_pix=FWHM)
+    assert not filled.any()
+    assert (spread == 1.0).all()
