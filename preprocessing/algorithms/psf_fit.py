@@ -343,7 +343,7 @@ def _weighted_polynomial(
     shrink = np.ones(k)
     shrink[1:] = 9.0
     normal += np.eye(k)[None] * shrink[None, :, None] / prior[:, None, None] ** 2
-    return np.linalg.solve(normal, right[..., None])[..., 0].T
+    return np.asarray(np.linalg.solve(normal, right[..., None])[..., 0].T, dtype=np.float64)
 
 
 def _to_field(state: _State, *, order: int, shape: tuple[int, int]) -> PsfField:
