@@ -226,7 +226,8 @@ def test_an_old_observation_says_so_and_offers_to_draw_it(
         address = reverse(name, args=[observation.pk])
         page = client_of("researcher").get(address).content.decode()
         assert "by an older version" in page
-        assert "Make the pictures" in page
+        form = page[page.index(reverse("observations:redraw", args=[observation.pk])) :]
+        assert "csrfmiddlewaretoken" in form[: form.index("Make the pictures")]
         assert "Make the pictures" not in client_of("viewer").get(address).content.decode()
     image = reverse("observations:image", args=[observation.pk, "science"])
     assert client_of("viewer").get(image).status_code == 404
