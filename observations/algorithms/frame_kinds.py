@@ -13,7 +13,15 @@ HeaderValue = str | int | float | bool
 SCIENCE, BIAS, DARK, FLAT, MASTER = "science", "bias", "dark", "flat", "master"
 CALIBRATION_KINDS = (BIAS, DARK, FLAT)
 
-_TYPE_CARDS = ("IMAGETYP", "OBSTYPE", "IMGTYPE", "FRAMETYP", "OBS_TYPE", "OBS-TYPE", "FRAME")
+_TYPE_CARDS = (
+    "IMAGETYP",
+    "OBSTYPE",
+    "IMGTYPE",
+    "FRAMETYP",  # codespell:ignore
+    "OBS_TYPE",
+    "OBS-TYPE",
+    "FRAME",
+)
 _FRAME = r"( ?(frame|field|image))?s?"
 _MADE = r"(master|super|combined|mean|median)"
 _LIT = r"(dome|sky|twilight|lamp|internal|screen|evening|morning|[dst])"

@@ -12,9 +12,14 @@ from django.utils import timezone
 from astrid_site.imaging.errors import AlgorithmError
 from preprocessing.models import CalibrationFrame, CalibrationKind, Camera
 from preprocessing.selectors import usable_masters
-from preprocessing.services.frame_sets import FrameSet
+from preprocessing.services.frame_sets import MIN_FRAMES, FrameSet
 from preprocessing.services.readout import load_calibration_frame
-from preprocessing.services.stacking import FramePreparation, Ingredients, PreparedFrame
+from preprocessing.services.stacking import (
+    FramePreparation,
+    Ingredients,
+    PreparedFrame,
+    try_to_prepare,
+)
 
 if TYPE_CHECKING:
     from preprocessing.algorithms.detector_properties import Linearity, Measured
@@ -37,8 +42,10 @@ def measure_camera(camera: Camera, sets: Sequence[FrameSet]) -> list[str]:
         return []
     warnings: list[str] = []
     preparation = FramePreparation(Ingredients(camera))
-    first, second = (preparation.prepare(row).data for row in biases[-1].frames[:2])
-    noise = _read_noise(first, second)
+    pair = _prepare(biases[-1].frames[:MIN_FRAMES], preparation)
+    if len(pair) < 2:
+        return ["read noise not measured: the latest bias frames cannot be read"]
+    noise = _read_noise(pair[0][1].data, pair[1][1].data)
     gain = _measure_flats(camera, flats, read_noise_adu=noise, warnings=warnings) if flats else None
     if gain is not None:
         camera.gain, camera.gain_error = gain.value, gain.error
@@ -49,6 +56,14 @@ def measure_camera(camera: Camera, sets: Sequence[FrameSet]) -> list[str]:
     warnings += _doubts(camera, stated_read_noise=stated.read_noise)
     camera.save()
     return warnings
+
+
+def _prepare(
+    rows: Sequence[CalibrationFrame], preparation: FramePreparation
+) -> list[tuple[CalibrationFrame, PreparedFrame]]:
+    """Those of the frames that can be used."""
+    tried = [(row, try_to_prepare(row, preparation)[0]) for row in rows]
+    return [(row, frame) for row, frame in tried if frame is not None]
 
 
 def _read_noise(first: np.ndarray, second: np.ndarray) -> float:
@@ -70,10 +85,10 @@ def _measure_flats(
     preparation = FramePreparation(Ingredients(camera, bias=bias))
     preparation.linearity = None  # it is about to be measured
     rows = _spread(chosen.frames)
-    prepared = [(row, preparation.prepare(row)) for row in rows]
+    prepared = _prepare(rows, preparation)
     times = np.array([row.exposure_s or np.nan for row, _ in prepared])
     levels = np.array([frame.level for _, frame in prepared])
-    dated = np.isfinite(times) & (levels > 0)
+    dated = np.isfinite(times) & (times > 0) & (levels > 0)
     if dated.any():
         camera.saturation = _saturation(times[dated], levels[dated])
     good = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.masks import MaskPlane, is_bad
 from astrid_site.imaging.scratch import scratch_folder
 from preprocessing.models import CalibrationFrame, CalibrationKind, CalibrationMaster, Camera
@@ -145,7 +145,10 @@ def _stacked(
     with scratch_folder() as folder:
         stack: NDArray[np.float32] | None = None
         for row in frame_set.frames:
-            prepared = preparation.prepare(row)
+            prepared, problem = try_to_prepare(row, preparation)
+            if prepared is None:
+                _note(row, problem)
+                continue
             problem = _problem(frame_set.kind, prepared)
             if stack is not None and stack.shape[1:] != prepared.data.shape:
                 problem = "its image part has another shape than that of the frames before it"
@@ -167,6 +170,16 @@ def _stacked(
         yield stack[: len(used)], used, levels
 
 
+def try_to_prepare(
+    row: CalibrationFrame, preparation: FramePreparation
+) -> tuple[PreparedFrame | None, str]:
+    """One frame, or why it cannot be used: one bad frame must not spoil the night."""
+    try:
+        return preparation.prepare(row), ""
+    except (AlgorithmError, ImageReadError) as error:
+        return None, str(error)
+
+
 def _problem(kind: str, prepared: PreparedFrame) -> str:
     if kind != CalibrationKind.FLAT:
         return ""
@@ -181,10 +194,3 @@ def _note(row: CalibrationFrame, problem: str) -> None:
     if row.problem != problem:
         row.problem = problem
         row.save(update_fields=["problem"])
-
-
-def prepared_levels(
-    rows: Sequence[CalibrationFrame], preparation: FramePreparation
-) -> list[tuple[CalibrationFrame, PreparedFrame]]:
-    """Frames of a set with their levels, for measuring the camera."""
-    return [(row, preparation.prepare(row)) for row in rows]

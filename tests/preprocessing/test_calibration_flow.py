@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -269,3 +270,48 @@ def test_the_command_builds_reports_and_can_only_look(
     assert told.count("built") == 3
     assert "gain 1.7" in told
     assert CalibrationMaster.objects.count() == 3
+
+
+def odd_frame(path: Path, data: Any, **cards: Any) -> Path:
+    """A calibration frame with any pixels."""
+    hdu = fits.PrimaryHDU(np.asarray(data, dtype=np.float32))
+    header = {
+        "DATE-OBS": "2026-03-01T20:00:00",
+        "EXPTIME": 5.0,
+        "INSTRUME": "ODD",
+        "OBSID": path.stem,
+    }
+    for key, value in (header | cards).items():
+        hdu.header[key] = value
+    hdu.writeto(path)
+    return path
+
+
+def test_odd_frames_end_with_a_reason_never_with_a_crash(tmp_path: Path, survey: Survey) -> None:
+    rng = np.random.default_rng(1)
+    paths = []
+    for n in range(3):
+        constant, dark = np.full((64, 64), 300.0 + n), np.full((64, 64), 305.0)
+        dark[n, n] = np.nan
+        flat = np.full((64, 64), 65000.0) if n else rng.normal(9000.0, 70.0, (64, 64))
+        paths += [
+            odd_frame(tmp_path / f"b{n}.fits", constant, IMAGETYP="bias"),
+            odd_frame(tmp_path / f"d{n}.fits", dark, IMAGETYP="dark"),
+            odd_frame(tmp_path / f"f{n}.fits", flat, IMAGETYP="flat", SATURATE=60000.0),
+            odd_frame(
+                tmp_path / f"g{n}.fits", np.full((64, 64), 301.0), IMAGETYP="flat", FILTER="g"
+            ),
+        ]
+    odd = odd_frame(
+        tmp_path / "u.fits", rng.normal(300.0, 3.0, (64, 64)), IMAGETYP="dark", EXPTIME=0.0
+    )
+    assert {r.outcome for r in take([*paths, odd], survey)} == {"created"}
+    drain()
+    assert Job.objects.get().state == JobState.DONE
+    assert sorted(m.kind for m in CalibrationMaster.objects.all()) == ["bias", "dark"]
+    camera = Camera.objects.get()
+    assert any("3 or more are needed" in text for text in camera.warnings)
+    assert any("none of the frames is usable" in text for text in camera.warnings)
+    problems = set(CalibrationFrame.objects.exclude(problem="").values_list("problem", flat=True))
+    assert "f1.fits: no pixel is usable" in problems
+    assert any(text.startswith("too little light") for text in problems)
