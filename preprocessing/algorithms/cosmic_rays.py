@@ -23,6 +23,8 @@ _NOISE_MARGIN = 3.0
 # round a pixel found already, less is needed to call its neighbours parts of the same track
 _TRACK_SIGMA = 4.0
 _TRACK_FLOOR = 3.0
+# mean of the four neighbours over the pixel, for it to be worth a test
+_LEAST_PEAK = 0.85
 # light that a track leaves in the pixels it only grazes
 _TAIL_SIGMA = 1.0
 
@@ -102,7 +104,9 @@ def mask_cosmic_rays(
     usable = ~bad
     unhit = usable.copy()
     least, floor = np.float32(COMPACT_SHARE * sigma), np.float32(_TRACK_FLOOR) * noise
-    candidates = _inside(np.flatnonzero(usable & (work > least * noise)), data.shape)
+    bright = usable & (work > least * noise)
+    bright[[0, -1], :] = bright[:, [0, -1]] = False
+    candidates = _peaked(work, np.flatnonzero(bright))
     is_near = False
     for _ in range(iterations):
         hit = _is_hit(work, noise, usable, at=candidates, ratios=ratios, sigma=sigma)
@@ -144,6 +148,18 @@ def _inside(flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
     rows, columns = np.divmod(flat, shape[1])
     keep = (rows > 0) & (rows < shape[0] - 1) & (columns > 0) & (columns < shape[1] - 1)
     return flat[keep]
+
+
+def _peaked(work: FloatArray, at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Positions brighter than what touches their sides: on a source, few; in a track, nearly all.
+
+    Those that a brighter neighbour hides come up again once that neighbour is replaced.
+    """
+    flat, nx = work.ravel(), work.shape[1]
+    beside = flat[at - 1] + flat[at + 1]
+    beside += flat[at - nx]
+    beside += flat[at + nx]
+    return at[beside < np.float32(4.0 * _LEAST_PEAK) * flat[at]]
 
 
 def _is_hit(
