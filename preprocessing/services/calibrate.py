@@ -87,7 +87,8 @@ def calibrate_observation(observation: Observation, raw: Image) -> FrameCalibrat
     camera = camera_of(observation)
     cards = read_readout(observation.header)
     if camera is None:
-        return _as_it_is(raw, ("no calibration frames of its camera",))
+        notes = ("no calibration frames of its camera",)
+        return _as_it_is(raw, notes, has_pedestal="bias" not in cards.done)
     if is_building(camera):
         msg = f"waits for the masters of {camera}"
         raise NotYetError(msg, retry_in_s=2.0)
@@ -161,7 +162,7 @@ def _described(
     )
 
 
-def _as_it_is(raw: Image, notes: tuple[str, ...], *, has_pedestal: bool = True) -> FrameCalibration:
+def _as_it_is(raw: Image, notes: tuple[str, ...], *, has_pedestal: bool) -> FrameCalibration:
     check = _check_gain(raw, has_pedestal=has_pedestal)
     metrics = {"calibration": NO_CALIBRATION, "pedestal": None, **_check_metrics(check)}
     return FrameCalibration(raw, metrics=metrics, notes=(*notes, *_check_notes(check)))

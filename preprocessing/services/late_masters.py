@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 from django.conf import settings
 
 from astrid_site.core.errors import ApplicationError
-from preprocessing.models import Camera
+from preprocessing.models import Camera, ScienceImage
 from preprocessing.selectors import has_new_masters, partly_calibrated
 
-#: More are not begun anew at once; the next build of the camera goes on with them.
+#: More are not looked at; the next build of the camera goes on with them.
 _MAX_IMAGES = 500
 
 
-def begin_anew(camera: Camera) -> str:
-    """Calibrate again what went on without a master that is here now; says what could not be.
+def find_late(camera: Camera) -> list[ScienceImage]:
+    """Science images that lack a master of a kind that is here now; asked before any lock."""
+    found = partly_calibrated(camera)[:_MAX_IMAGES]
+    return [image for image in found if has_new_masters(camera, image)]
 
-    Only exposures nothing rests on yet: what was found in others stays as it was found.
+
+def begin_anew(images: Sequence[ScienceImage]) -> str:
+    """Have exposures calibrated again; says how many could not be.
+
+    Only those nothing rests on yet: what was found in others stays as it was found.
     """
     pipeline = import_module(settings.PIPELINE)
     n_kept = 0
-    for image in partly_calibrated(camera)[:_MAX_IMAGES]:
-        if not has_new_masters(camera, image):
-            continue
+    for image in images:
         try:
             pipeline.restart(image.observation)
         except ApplicationError:

@@ -22,7 +22,7 @@ from preprocessing.selectors import Moment, match_dark, usable_masters
 from preprocessing.services.camera_properties import measure_camera
 from preprocessing.services.frame_sets import FrameSet, plan_sets
 from preprocessing.services.intake import MASTERS_VERSION, build_job
-from preprocessing.services.late_masters import begin_anew
+from preprocessing.services.late_masters import begin_anew, find_late
 from preprocessing.services.products import load_image, store_image, store_preview
 from preprocessing.services.stacking import Ingredients, combine_set
 
@@ -55,9 +55,11 @@ def run_build_job(context: JobContext) -> Outcome:
     frames = CalibrationFrame.objects.filter(camera=camera)
     n_before = frames.count()
     results = build_masters(camera, progress=context.progress)
+    is_new = any(result.outcome == "built" for result in results)
+    late = find_late(camera) if is_new else []
 
     def save() -> Sequence[NextJob]:
-        if any(result.outcome == "built" for result in results) and (told := begin_anew(camera)):
+        if told := begin_anew(late):
             camera.warnings = [*camera.warnings, told]
             camera.save(update_fields=["warnings"])
         return [build_job(camera.pk)] if frames.count() != n_before else []
