@@ -154,7 +154,7 @@ def science_pictures(
         pictures["background"] = display.render_frame_png(
             _hide(background, image, MaskPlane.NO_DATA),
             max_size=_BACKGROUND_SIDE,
-            stretch="linear",
+            stretch="percentile",
             colormap="cividis",
         )
     if image.psf is not None:
@@ -196,9 +196,9 @@ def rounded(rows: Sequence[Sequence[float]], *, decimals: int = 2) -> list[list[
 
 
 def range_of(data: FloatArray) -> Mapping[str, float]:
-    """Least, middle and greatest value, for the words beside a picture."""
+    """Values of the first and the last colour of a percentile stretch, and the median."""
     sample = _sample(data)
     if sample.size == 0:
         return {}
-    low, middle, high = np.percentile(sample, [0, 50, 100])
+    low, middle, high = np.percentile(sample, [1.0, 50.0, 99.5])
     return {"low": float(low), "median": float(middle), "high": float(high)}
