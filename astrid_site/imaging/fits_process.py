@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,41 @@ def run_reader(
     raise _failure(status, _last_line(folder / "stderr.txt"), file_name=file_name)
 
 
+@dataclass(frozen=True)
+class ReaderUsage:
+    """Processor time of all readers and hosts of this process, and the peak of the largest."""
+
+    cpu_seconds: float
+    peak_mb: float
+
+
+def reader_usage() -> ReaderUsage:
+    """What reading has cost so far; hosts are alive, so the kernel does not count them yet."""
+    return ReaderUsage(_USAGE.cpu_seconds, _USAGE.peak_kib / 1024.0)
+
+
+class _Usage:
+    """Sums what the hosts tell of themselves."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from nothing."""
+        self._lock = threading.Lock()
+        self.cpu_seconds = 0.0
+        self.peak_kib = 0
+
+    def add(self, cpu_seconds: float, peak_kib: int) -> None:
+        """Count one answer."""
+        with self._lock:
+            self.cpu_seconds += cpu_seconds
+            self.peak_kib = max(self.peak_kib, peak_kib)
+
+
+_USAGE = _Usage()
+
+
 class _Host:
     """A process that keeps the libraries loaded and forks one reader for each job."""
 
@@ -83,7 +119,7 @@ class _Host:
         try:
             self._line.settimeout(wall_seconds + _PATIENCE_SECONDS)
             self._line.sendall(order.encode() + b"\n")
-            answer = self._line.recv(64)
+            answer = self._line.recv(1024)
         except ConnectionError:
             answer = b""
         except TimeoutError:
@@ -92,7 +128,9 @@ class _Host:
         if not answer:
             self.end()
             return -signal.SIGKILL
-        return int(answer)
+        told = json.loads(answer)
+        _USAGE.add(told["cpu_seconds"], told["peak_kib"])
+        return int(told["status"])
 
     def end(self) -> None:
         """Kill the process; a reader it still has dies with it."""
@@ -151,6 +189,7 @@ class _Hosts:
         for host in self._idle:
             host.forget()
         self._lock, self._idle = threading.Lock(), []
+        _USAGE.restart()
 
 
 _HOSTS = _Hosts()

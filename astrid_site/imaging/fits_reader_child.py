@@ -6,8 +6,9 @@ file itself. A reader limits itself, dies with its host, touches only the folder
 may be killed at any moment: its result counts only if it ended with status 0.
 
 Orders come as lines of JSON on standard input (``job``, a path, and ``wall_seconds``); each is
-answered by the reader's exit status, negative for a signal. The host ends with its standard input,
-or after a minute without work.
+answered by a line of JSON: the reader's exit ``status``, negative for a signal, and what it and
+its host used (``cpu_seconds`` since the last answer, ``peak_kib`` of the larger). The host ends
+with its standard input, or after a minute without work.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _STDIN = 0
 
 def serve() -> int:
     """Answer orders until nobody is left to give any."""
+    counted = 0.0
     while True:
         ready, _, _ = select.select([_STDIN], [], [], _IDLE_SECONDS)
         order = _next_order() if ready else b""
@@ -41,7 +43,15 @@ def serve() -> int:
             return 0
         wanted = json.loads(order)
         status = _run_apart(Path(wanted["job"]), wall_seconds=wanted["wall_seconds"])
-        sys.stdout.write(f"{status}\n")
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        cpu_seconds = sum(part.ru_utime + part.ru_stime for part in used)
+        answer = {
+            "status": status,
+            "cpu_seconds": cpu_seconds - counted,
+            "peak_kib": max(part.ru_maxrss for part in used),
+        }
+        counted = cpu_seconds
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 

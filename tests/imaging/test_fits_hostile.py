@@ -20,7 +20,7 @@ from astrid_site.imaging.errors import ImageReadError
 from astrid_site.imaging.fits_cards import first_values, parse_cards
 from astrid_site.imaging.fits_gate import check_structure
 from astrid_site.imaging.fits_io import GateLimits, read_image
-from astrid_site.imaging.fits_process import release_readers, run_reader
+from astrid_site.imaging.fits_process import reader_usage, release_readers, run_reader
 from tests.imaging import fits_samples as samples
 
 PIXELS = np.arange(64 * 64, dtype="i2").reshape(64, 64)
@@ -229,6 +229,17 @@ def test_readers_share_a_host_that_outlives_them(tmp_path: Path) -> None:
     assert _children() == first
     release_readers()
     assert not _children()
+
+
+def test_what_readers_use_is_counted_while_their_host_lives(tmp_path: Path) -> None:
+    path = tmp_path / "good.fits"
+    path.write_bytes(GOOD)
+    before = reader_usage()
+    read_image(path)
+    after = reader_usage()
+    assert 0.0 < after.cpu_seconds - before.cpu_seconds < 10.0
+    # numpy alone takes 20 MB
+    assert after.peak_mb > 20.0
 
 
 def test_a_host_that_somebody_kills_is_replaced(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane, write_image
+from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from observations.algorithms.headers import read_metadata
@@ -92,15 +93,12 @@ class _StageClock:
 
     def report(self) -> dict[str, Any]:
         """Seconds per stage and peak memory [MB] of this process and of its readers."""
-        own = resource.getrusage(resource.RUSAGE_SELF)
-        readers = resource.getrusage(resource.RUSAGE_CHILDREN)
-        peaks = own.ru_maxrss / 1024.0, readers.ru_maxrss / 1024.0
+        own, readers = resource.getrusage(resource.RUSAGE_SELF), reader_usage()
+        peaks = own.ru_maxrss / 1024.0, readers.peak_mb
         return {
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "total_seconds": round(time.perf_counter() - self._start, 4),
-            "cpu_seconds": round(
-                own.ru_utime + own.ru_stime + readers.ru_utime + readers.ru_stime, 4
-            ),
+            "cpu_seconds": round(own.ru_utime + own.ru_stime + readers.cpu_seconds, 4),
             "peak_memory_mb": round(sum(peaks), 1),
             "peak_memory_self_mb": round(peaks[0], 1),
             "peak_memory_reader_mb": round(peaks[1], 1),
