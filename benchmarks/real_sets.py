@@ -58,13 +58,17 @@ SETS = {
         "47 frames of 24 nights without world coordinates, registered by their stars alone.",
         "MichaelDAlbrow/pyDIA (MIT), SAAO 1.0 m",
         "The event, ringed, stands out of a field in which stars touch each other; its "
-        "neighbour, nine pixels away and brighter, leaves a dipole of a few per cent of its "
-        "light. The stars around are gone but for the brightest, whose cores show rings. "
+        "neighbour, nine pixels away and brighter, leaves rings of a few per cent of its "
+        "light. The stars around are gone but for the brightest, whose cores show the same. "
         "White discs in the score are the surroundings of saturated stars, on which nothing "
-        "is claimed. The set's table was made by sums within four pixels in each frame's "
-        "own seeing, without correction for the light outside: in bad seeing it falls short "
-        "by up to a half, which is why the comparison is made with the same aperture, or "
-        "with the PSF flux times the light within it.",
+        "is claimed; the faint line through the middle is a bleed trail. The four places at "
+        "which candidates recur most were looked at one by one: each is a star that was "
+        "brighter in the first frame than in others, as variable stars are. The set's table "
+        "was made by sums within four pixels in each frame's own seeing, without correction "
+        "for the light outside: in bad seeing it falls short by up to a half. The "
+        "comparison is therefore made with the same aperture, and with the PSF flux times "
+        "the light within it. The errors of the table leave out the light of the stars "
+        "themselves.",
     ),
     "decam": RealSet(
         "DECam: a transient of one night",
@@ -82,9 +86,10 @@ SETS = {
         ("real-nircam.png",),
         "Two epochs on one grid, each with its own PSF and noise plane.",
         "thomasvrussell/sfft (MIT), JWST programmes 1324 and 2561",
-        "The dark point, ringed, lies on the edge of an elongated galaxy that cancels; the "
-        "score is negative there and nowhere nearby. Cores of the brightest galaxies leave "
-        "residuals of both signs, and the corner at the upper left is uneven.",
+        "The dark point, ringed, lies on the edge of an elongated galaxy that cancels, and "
+        "there the score is lowest. Cores of the brightest galaxies leave residuals of both "
+        "signs. The sky is uneven by one or two sigma of the score over wide areas, most of "
+        "all at the upper left.",
     ),
     "eso085": RealSet(
         "ESO 085-030: two frames of one night",
