@@ -69,7 +69,7 @@ def mask_cosmic_rays(
         The PSF of the frame, the narrowest where it varies.
     sigma : float
         Least height of a cosmic-ray pixel above the mean of two opposite neighbours [sigma];
-        five sixths of it are enough for what no star of any position could leave.
+        three quarters of it are enough for what no star of any position could leave.
     iterations : int
         Rounds; each lets a track be eaten from its edge by replacing the pixels already found.
 

@@ -47,8 +47,8 @@ def test_stars_lose_no_pixel(make_field, fwhm, ellipticity):
     )
     found = find(field, field.image.data - 200.0, fwhm)
     assert (found & (field.light > field.sky_sigma)).sum() == 0
-    # five-sigma noise: 3e-7 of 147 000 sky pixels, for a handful of shapes
-    assert found.sum() <= 2
+    # 4.5-sigma noise: 3e-6 of 147 000 sky pixels, for a handful of shapes, and what touches it
+    assert found.sum() <= 15
 
 
 @pytest.mark.parametrize("wrong", [0.9, 1.1])
