@@ -33,6 +33,8 @@ def science_image_of(observation_id: UUID, *, version: str) -> ScienceImage | No
 #: Degrees within which a dark fits [C], and the share by which its exposure may differ.
 TEMPERATURE_TOLERANCE_C = 2.0
 EXPOSURE_TOLERANCE = 0.02
+#: Quality flag of a frame that calibration would have spoilt.
+REFUSED = "calibration_refused"
 #: A dark is scaled to at most this many times its own exposure: its noise grows with it.
 MAX_DARK_SCALE = 2.0
 
@@ -105,7 +107,8 @@ def partly_calibrated(camera: Camera) -> QuerySet[ScienceImage]:
 def has_new_masters(camera: Camera, image: ScienceImage) -> bool:
     """Whether a master of a kind that a science image lacks is here now."""
     cards = read_readout(image.observation.header)
-    if (cards.binning, cards.mode) != (camera.binning, camera.mode):
+    was_refused = REFUSED in image.metrics.get("quality_flags", [])
+    if was_refused or (cards.binning, cards.mode) != (camera.binning, camera.mode):
         return False
     found = match_observation(camera, image.observation).masters
     return any(getattr(image, f"{kind}_master_id") is None for kind in found)

@@ -218,6 +218,28 @@ def calibrate_image(image: Image, calibration: CalibrationSet, readout: Readout)
     return Calibrated(result, tuple(done), pedestal)
 
 
+def has_negative_sky(image: Image) -> bool:
+    """Whether a calibrated frame lies below zero, as one does whose bias was removed twice.
+
+    Parameters
+    ----------
+    image : Image
+        Calibrated, with its sky.
+
+    Returns
+    -------
+    bool
+        True where the median lies more than 3 standard deviations of a pixel below zero.
+    """
+    good = ~is_bad(image.mask)
+    values = image.data[good][:: max(int(good.sum()) // 1_000_000, 1)]
+    if not values.size:
+        return False
+    level = float(np.median(values))
+    width = 1.4826 * float(np.median(np.abs(values - level)))
+    return level < -3.0 * max(width, 1.0)
+
+
 def _check_shapes(frame: Image, calibration: CalibrationSet) -> None:
     for name in ("bias", "dark", "flat"):
         master = getattr(calibration, name)

@@ -13,7 +13,7 @@ from astrid_site.core.errors import NotYetError
 from observations.algorithms.frame_kinds import read_readout
 from observations.models import Observation
 from preprocessing.models import CalibrationMaster, Camera, ScienceImage
-from preprocessing.selectors import Matched, camera_of, is_building, match_observation
+from preprocessing.selectors import REFUSED, Matched, camera_of, is_building, match_observation
 from preprocessing.services.products import load_image
 from preprocessing.services.readout import linearity_of, readout_of, with_measured_properties
 
@@ -99,6 +99,10 @@ def calibrate_observation(observation: Observation, raw: Image) -> FrameCalibrat
         return _as_it_is(frame, matched.notes, has_pedestal="bias" not in cards.done)
     readout = readout_of(camera, observation.header, shape=raw.shape)
     calibrated = _apply(frame, camera, matched, readout=readout, is_bias_done="bias" in cards.done)
+    if _is_done_twice(calibrated):
+        notes = (*matched.notes, "no calibration: it would put the sky below zero, so that the "
+                 "bias seems to be removed already")  # fmt: skip
+        return _as_it_is(frame, notes, has_pedestal=False, flags=(REFUSED,))
     has_pedestal = not ({"bias", "dark"} & set(masters) or "bias" in cards.done)
     return _described(calibrated, masters, readout, matched.notes, has_pedestal=has_pedestal)
 
@@ -134,6 +138,12 @@ def _apply(
     return done
 
 
+def _is_done_twice(calibrated: Calibrated) -> bool:
+    from preprocessing.algorithms.calibration import has_negative_sky
+
+    return has_negative_sky(calibrated.image)
+
+
 def _load(row: CalibrationMaster | None) -> Image | None:
     return None if row is None else load_image(row.file)
 
@@ -162,9 +172,12 @@ def _described(
     )
 
 
-def _as_it_is(raw: Image, notes: tuple[str, ...], *, has_pedestal: bool) -> FrameCalibration:
+def _as_it_is(
+    raw: Image, notes: tuple[str, ...], *, has_pedestal: bool, flags: tuple[str, ...] = ()
+) -> FrameCalibration:
     check = _check_gain(raw, has_pedestal=has_pedestal)
     metrics = {"calibration": NO_CALIBRATION, "pedestal": None, **_check_metrics(check)}
+    metrics["quality_flags"] = [*metrics["quality_flags"], *flags]
     return FrameCalibration(raw, metrics=metrics, notes=(*notes, *_check_notes(check)))
 
 

@@ -15,7 +15,9 @@ from astrid_site.core.models import Job
 from astrid_site.core.status import JobState
 from astrid_site.imaging.sky_calibration import (
     Detector,
+    DetectorConfig,
     NightPlan,
+    make_detector,
     write_calibration_frames,
 )
 from observations.models import Observation, Survey
@@ -270,6 +272,29 @@ def test_the_command_builds_reports_and_can_only_look(
     assert told.count("built") == 3
     assert "gain 1.7" in told
     assert CalibrationMaster.objects.count() == 3
+
+
+def test_a_frame_whose_bias_was_removed_without_a_word_is_not_calibrated_twice(
+    tmp_path: Path, survey: Survey
+) -> None:
+    bare = make_detector(DetectorConfig(shape=(96, 128), overscan=0, seed=6))
+    plan = NightPlan(n_bias=3, darks=(), flats=())
+    take(write_calibration_frames(tmp_path / "night", bare, plan), survey)
+    drain()
+    path, _ = expose(tmp_path, bare)
+    with fits.open(path) as hdus:
+        header, data = hdus[0].header, hdus[0].data.astype(np.float32)
+    for card in ("BZERO", "BSCALE", "BLANK"):
+        header.remove(card, ignore_missing=True)
+    # free of its bias of 1000 adu, under a sky of 260 adu
+    fits.PrimaryHDU(data - 1000.0 - 1500.0, header).writeto(path, overwrite=True)
+    take([path], survey)
+    observation = one(survey)
+    raw, _ = load_raw(observation)
+    found = calibrate_observation(observation, raw)
+    assert found.image is raw
+    assert "calibration_refused" in found.metrics["quality_flags"]
+    assert any("bias seems to be removed already" in note for note in found.notes)
 
 
 def odd_frame(path: Path, data: Any, **cards: Any) -> Path:
