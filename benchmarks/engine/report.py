@@ -104,7 +104,7 @@ flux ratio 0.27, 400 stars and 150 galaxies per Mpix. 80 transients per Mpix hav
   star pure noise alone gives a median of 0.99 and 1.27 at 90 %.
 - **Pull width, lag-1**: pixels without light in either image; pulls by the contestant's own errors.
 - **Flux**: recovered transients of S/N 7 to 50, against total true flux; scatter in units of the
-  same least error, S/N 7 to 20.
+  same least error, S/N 7 to 20. The peers' are apertures without correction for what lies outside.
 - **Cold** is the whole command with start-up and products written; **warm** the same command again
   in a process that ran it before. Memory counts the command and its FITS reader together, for a
   peer the largest of its processes.
@@ -204,7 +204,7 @@ def _peer_cells(record: dict[str, Any]) -> str:
     cells = [
         f"{record['cold_wall_s']:.2f} / {record['cold_wall_median_s']:.2f}",
         f"{record['cold_cpu_s']:.2f}",
-        f"{record['peak_mb']:.0f}",
+        f"{record['peak_mb']:.0f}" if "peak_mb" in record else "-",
     ]
     cells += [by_name[f"completeness at S/N {snr}"].show(record) for snr in (5, 7, 10)]
     for one, two in (
