@@ -75,6 +75,38 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert "\n" not in str(caught.value)
 
 
+def test_a_place_on_the_sky_is_followed_and_the_named_reference_is_used(tmp_path: Path) -> None:
+    pair = simulate_pair(
+        PairConfig(seed=6, shape=(256, 256), star_density_per_mpix=3000, shift_pix=(4.0, 3.0))
+    )
+    paths = []
+    for name in ("reference", "science"):
+        image = getattr(pair, name)
+        header = image.wcs.to_header()
+        header.update(GAIN=image.gain, SATURATE=image.saturation, MAGZP=26.5)
+        paths.append(tmp_path / f"{name}.fits")
+        fits.PrimaryHDU(image.data, header).writeto(paths[-1])
+    ra, dec = pair.science.wcs.all_pix2world(100.0, 140.0, 0)
+    place = ("--sky", str(float(ra)), str(float(dec)))
+    call_command(
+        "forced_light_curve",
+        *map(str, paths),
+        *place,
+        "--reference",
+        "science.fits",
+        "--output",
+        str(tmp_path / "out"),
+    )
+    table = Table.read(tmp_path / "out" / "light_curve.ecsv", format="ascii.ecsv")
+    assert table.meta["reference"] == ["science.fits"]
+    # the zero point of the reference's own header
+    assert table.meta["zero_point"] == 26.5
+    here = next(row for row in table if row["frame"] == "science.fits")
+    # both header WCS are exact: what is left is how well the stars register
+    assert np.hypot(here["x"] - 100.0, here["y"] - 140.0) < 0.1
+    assert "reference" in here["remark"]
+
+
 def test_one_frame_is_no_light_curve(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="at least two frames"):
         call_command(
