@@ -77,8 +77,8 @@ SETS = {
         "Registered i-band frames of two nights; the transient is there in one of them.",
         "thomasvrussell/sfft (MIT), DECam",
         "The transient is a clean point beside the middle of a galaxy that cancels without "
-        "a trace. One star, the brightest, leaves a dipole: it is why the verdict is a "
-        "downgrade; it is not among the kept candidates.",
+        "a trace. One star, the brightest, leaves a dipole: it is why no verdict of this "
+        "night is a pass. In the picture nothing but the transient is kept.",
     ),
     "nircam": RealSet(
         "JWST NIRCam: a faded source behind Abell 2744",
