@@ -87,8 +87,8 @@ def calibrate_observation(observation: Observation, raw: Image) -> FrameCalibrat
     camera = camera_of(observation)
     cards = read_readout(observation.header)
     if camera is None:
-        notes = ("no calibration frames of its camera",)
-        return _as_it_is(raw, notes, has_pedestal="bias" not in cards.done)
+        silent = ("no calibration frames of its camera",)
+        return _as_it_is(raw, silent, has_pedestal="bias" not in cards.done)
     if is_building(camera):
         msg = f"waits for the masters of {camera}"
         raise NotYetError(msg, retry_in_s=2.0)
