@@ -45,17 +45,21 @@ class StampPlanes:
 
 @dataclass(frozen=True)
 class Equations:
-    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k."""
+    """Normal equations of each star's cutout: A k = b, chi2 = c - 2 k b + k A k.
+
+    ``noise`` is what the noise of the moving image adds to A, times its correlation matrix.
+    """
 
     a: Tensor
     b: Tensor
     c: Tensor
     n_pixels: Tensor
     terms: Tensor
+    noise: Tensor
 
     def select(self, keep: Tensor | slice) -> Equations:
         """The equations of some stars; those of a slice are not copied."""
-        columns = (self.a, self.b, self.c, self.n_pixels, self.terms)
+        columns = (self.a, self.b, self.c, self.n_pixels, self.terms, self.noise)
         return Equations(*(column[keep] for column in columns))
 
     def influence(self, keep: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ def build_equations(
     weight = _weights(
         planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
     )
-    parts = []
+    parts, noise = [], []
     for start in range(0, len(positions), _CHUNK):
         chunk = slice(start, start + _CHUNK)
         part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
@@ -101,8 +105,10 @@ def build_equations(
         own = cut_stamps(planes.bad, part, half_width=stamp_half_width, outside=1.0)
         good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
         parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
+        variance = cut_stamps(planes.moving_variance, part, half_width=margin, outside=0.0)
+        noise.append(_noise_share(variance * (1 - bad), weight=weight[chunk] * good))
     a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device))
+    return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device), torch.cat(noise).double())
 
 
 def _weights(
@@ -141,6 +147,13 @@ def _stamp_equations(fixed: Tensor, moving: Tensor, *, weight: Tensor) -> tuple[
     b = torch.bmm(weighted, target[..., None])[..., 0]
     a = _symmetric_product(weighted, shifted)
     return a, b, (target.square() * w).sum(dim=1), (w > 0).sum(dim=1)
+
+
+def _noise_share(variance: Tensor, *, weight: Tensor) -> Tensor:
+    """What the moving image's noise adds to the diagonal of A: mean over the kernel's pixels."""
+    n = len(weight)
+    summed = functional.conv2d(variance[None], weight[:, None], groups=n)[0]
+    return summed.mean(dim=(1, 2))
 
 
 def _symmetric_product(first: Tensor, second: Tensor) -> Tensor:
