@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from astrid_site import pipeline
+from astrid_site import control
 from astrid_site.accounts.api import ApiKeyDetail, ApiKeyList
 from astrid_site.core.fields import ListQuery, read_query
 from astrid_site.core.models import Job
@@ -128,7 +128,7 @@ class ObservationRetry(APIView):
     @extend_schema(request=None, responses={202: JobOutput})
     def post(self, request: Request, pk: UUID) -> Response:
         """Queue it again."""
-        job = pipeline.retry(get_object_or_404(Observation, pk=pk), person(request))
+        job = control.retry(get_object_or_404(Observation, pk=pk), person(request))
         return Response(JobOutput(job).data, status=202)
 
 
@@ -140,7 +140,7 @@ class ObservationCancel(APIView):
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request, pk: UUID) -> Response:
         """Cancel its unfinished job."""
-        pipeline.cancel(get_object_or_404(Observation, pk=pk), person(request))
+        control.cancel(get_object_or_404(Observation, pk=pk), person(request))
         return Response(status=204)
 
 

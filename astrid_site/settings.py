@@ -188,7 +188,7 @@ BROKER_URL = read_text("ASTRID_BROKER_URL", "filesystem://")
 BROKER_DIR = DATA_DIR / "broker"
 JOB_HANDLERS = read_text("ASTRID_JOB_HANDLERS", "astrid_site.pipeline.HANDLERS")
 JOB_LOST_HANDLER = read_text("ASTRID_JOB_LOST_HANDLER", "astrid_site.pipeline.job_lost")
-PIPELINE = "astrid_site.pipeline"  # how the apps below it reach the table of stages
+CONTROL = "astrid_site.control"  # how the apps below it start and stop their observations
 CALIBRATION = "preprocessing.services"  # how ingest, below it, hands over bias, dark and flat
 JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=1)
 JOB_BACKOFF_S = read_number("ASTRID_JOB_BACKOFF_S", 2, minimum=0)

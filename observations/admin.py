@@ -49,12 +49,12 @@ class ObservationAdmin(AuditedAdmin):
     @admin.action(description="Run again from where they stopped", permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Observation]) -> None:
         """Queue the chosen observations again."""
-        self._each(request, queryset, import_module(settings.PIPELINE).retry, "run again")
+        self._each(request, queryset, import_module(settings.CONTROL).retry, "run again")
 
     @admin.action(description="Stop all work on them", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Observation]) -> None:
         """Cancel the work on the chosen observations."""
-        self._each(request, queryset, import_module(settings.PIPELINE).cancel, "stopped")
+        self._each(request, queryset, import_module(settings.CONTROL).cancel, "stopped")
 
     def _each(
         self,

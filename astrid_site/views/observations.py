@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from astrid_site import pipeline
+from astrid_site import control
 from astrid_site.accounts.models import User
 from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
@@ -89,7 +89,7 @@ def _take_in(file: UploadedFile[Any], *, survey: Survey, user: User) -> dict[str
     result = services.ingest_file(path, survey=survey, file_name=name, submitted_by=user)
     if result.outcome == "created" and result.observation is not None:
         with transaction.atomic():
-            pipeline.start(result.observation)
+            control.start(result.observation)
     return _answer(
         name,
         result.outcome,
@@ -158,7 +158,7 @@ def retry(request: HttpRequest, observation_id: UUID) -> HttpResponse:
     """Run the stage at which an observation ended once more."""
     observation = _observation(observation_id)
     try:
-        pipeline.retry(observation, signed_in(request))
+        control.retry(observation, signed_in(request))
     except ApplicationError as error:
         messages.error(request, f"Not retried: {error}.")
     else:
@@ -172,7 +172,7 @@ def retry(request: HttpRequest, observation_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, observation_id: UUID) -> HttpResponse:
     """Stop all work on an observation."""
     observation = _observation(observation_id)
-    n_ended = pipeline.cancel(observation, signed_in(request))
+    n_ended = control.cancel(observation, signed_in(request))
     if n_ended:
         messages.success(request, "Cancelled. What was already stored stays.")
     else:

@@ -164,7 +164,7 @@ def _store(frame: Frame, survey: Survey, *, name: str, submitted_by: User | None
             **kept,
         )
         # the table of stages lives above this app; it is reached by name, as the ledger does
-        import_module(settings.PIPELINE).start(observation)
+        import_module(settings.CONTROL).start(observation)
         publish(
             "observation.changed",
             subject_id=observation.pk,

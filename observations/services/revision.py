@@ -88,7 +88,7 @@ def revise(
         known.save(update_fields=[*columns, *gone, *kept])
         audit.record(actor, "observation.overrides", known, before=before, after=_said(known))
         try:
-            import_module(settings.PIPELINE).restart(known)
+            import_module(settings.CONTROL).restart(known)
         except ApplicationError as error:
             raise RefusedError(str(error), "has_results") from error
     known.refresh_from_db()

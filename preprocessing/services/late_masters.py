@@ -26,11 +26,11 @@ def begin_anew(images: Sequence[ScienceImage]) -> str:
 
     Only those nothing rests on yet: what was found in others stays as it was found.
     """
-    pipeline = import_module(settings.PIPELINE)
+    control = import_module(settings.CONTROL)
     n_kept = 0
     for image in images:
         try:
-            pipeline.restart(image.observation)
+            control.restart(image.observation)
         except ApplicationError:
             n_kept += 1
     if not n_kept:

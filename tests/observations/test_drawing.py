@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from django.db import transaction
 
-from astrid_site import pipeline, redrawing
+from astrid_site import control, redrawing
 from astrid_site.core import tasking
 from astrid_site.core.models import Job
 from astrid_site.core.status import JobState
@@ -43,7 +43,7 @@ def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observation:
         found = ingest_file(path, survey=survey, file_name=path.name).observation
         assert found is not None
         with transaction.atomic():
-            pipeline.start(found)
+            control.start(found)
     drain()
     return Observation.objects.filter(status="succeeded").latest("observed_at")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from django.db.models.functions import Now
 
-from astrid_site import pipeline
+from astrid_site import control, pipeline
 from astrid_site.core import jobs
 from astrid_site.core.errors import ApplicationError, TransientError
 from astrid_site.core.models import AuditEntry, FileKind, Job
@@ -53,7 +53,7 @@ def script(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Script:
     script = Script()
     stages = tuple(script.stage(stage) for stage in pipeline.STAGES)
     monkeypatch.setattr(pipeline, "STAGES", stages)
-    monkeypatch.setattr(pipeline, "_BY_NAME", {stage.name: stage for stage in stages})
+    monkeypatch.setattr(pipeline, "STAGE_BY_NAME", {stage.name: stage for stage in stages})
     handlers = {
         stage.name: lambda context, stage=stage: pipeline.run_stage(stage, context)
         for stage in stages
@@ -64,7 +64,7 @@ def script(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Script:
 
 def test_six_stages_follow_one_another(script: Script) -> None:
     row = make_observation()
-    pipeline.start(row)
+    control.start(row)
     drain()
     assert script.calls == [stage.name for stage in pipeline.STAGES]
     row.refresh_from_db()
@@ -77,7 +77,7 @@ def test_six_stages_follow_one_another(script: Script) -> None:
 
 def test_a_frame_named_as_template_is_only_calibrated(script: Script) -> None:
     row = make_observation(role="template")
-    pipeline.start(row)
+    control.start(row)
     drain()
     row.refresh_from_db()
     assert (script.calls, row.status, row.stage) == (["preprocess"], "succeeded", "preprocess")
@@ -104,7 +104,7 @@ def test_an_ending_is_written_with_its_reason_and_numbers(
 ) -> None:
     script.endings["reference"] = [error]
     row = make_observation()
-    pipeline.start(row)
+    control.start(row)
     drain()
     run = ReferenceRun.objects.get(observation=row)
     row.refresh_from_db()
@@ -120,7 +120,7 @@ def test_an_ending_is_written_with_its_reason_and_numbers(
 def test_a_passing_trouble_is_tried_again(script: Script) -> None:
     script.endings["difference"] = [TransientError("store is down")] * 2
     row = make_observation()
-    pipeline.start(row)
+    control.start(row)
     drain()
     row.refresh_from_db()
     assert row.status == "succeeded"
@@ -129,7 +129,7 @@ def test_a_passing_trouble_is_tried_again(script: Script) -> None:
 
 def test_a_lost_job_fails_its_run_with_the_cause() -> None:
     row = make_observation()
-    job = pipeline.start(row)
+    job = control.start(row)
     job.cause = "worker lost 5 times"
     pipeline.job_lost(job)
     row.refresh_from_db()
@@ -143,9 +143,9 @@ def test_a_lost_job_fails_its_run_with_the_cause() -> None:
 def test_a_failed_observation_can_be_retried_from_its_stage(script: Script) -> None:
     script.endings["difference"] = [AlgorithmError("bad kernel")]
     row, actor = make_observation(), make_user()
-    pipeline.start(row)
+    control.start(row)
     drain()
-    job = pipeline.retry(row, actor)
+    job = control.retry(row, actor)
     assert (job.kind, job.state, job.attempts) == ("difference", "queued", 0)
     drain()
     row.refresh_from_db()
@@ -155,18 +155,18 @@ def test_a_failed_observation_can_be_retried_from_its_stage(script: Script) -> N
     assert entry.actor == actor
     assert entry.before["reason"].startswith("bad kernel. ")
     with pytest.raises(ApplicationError, match="succeeded"):
-        pipeline.retry(row, actor)
+        control.retry(row, actor)
 
 
 def test_a_cancelled_observation_stays_cancelled_until_retried(script: Script) -> None:
     row, actor = make_observation(), make_user()
-    pipeline.start(row)
-    assert pipeline.cancel(row, actor) == 1
+    control.start(row)
+    assert control.cancel(row, actor) == 1
     drain()
     row.refresh_from_db()
     assert (row.status, row.stage, script.calls) == ("cancelled", "preprocess", [])
-    assert pipeline.cancel(row, actor) == 0
-    pipeline.retry(row, actor)
+    assert control.cancel(row, actor) == 0
+    control.retry(row, actor)
     drain()
     row.refresh_from_db()
     assert row.status == "succeeded"
@@ -176,28 +176,18 @@ def test_a_job_cancelled_while_it_runs_writes_nothing(script: Script) -> None:
     row = make_observation()
 
     def service(run: ProcessingRun, progress: Progress) -> StageProduct:
-        pipeline.cancel(row, None)
+        control.cancel(row, None)
         return StageProduct(metrics={"late": 1})
 
     stage = pipeline.STAGES[0]
     late = pipeline.Stage(stage.name, stage.title, stage.run_model, service)
     pipeline.HANDLERS["preprocess"] = lambda context: pipeline.run_stage(late, context)  # type: ignore[index]
-    job = pipeline.start(row)
+    job = control.start(row)
     jobs.run(job.pk)
     row.refresh_from_db()
     run = ScienceImage.objects.get(observation=row)
     assert (row.status, run.status, run.metrics) == ("cancelled", "cancelled", {})
     assert not Job.objects.filter(kind="reference").exists()
-
-
-def test_advance_submits_the_first_open_stage_once(script: Script) -> None:
-    row = make_observation()
-    first = pipeline.advance(row.pk)
-    assert first is not None
-    assert pipeline.advance(row.pk) == first
-    drain()
-    assert pipeline.advance(row.pk) is None
-    assert len(script.calls) == 6
 
 
 def calibrated(row: Observation, **fields: Any) -> ScienceImage:
@@ -340,24 +330,24 @@ def test_a_skipped_frame_is_revived_when_an_earlier_epoch_comes_late(script: Scr
     survey = make_survey()
     script.endings["reference"] = [NoWorkError("no reference yet")]
     row = make_observation(survey, day=5)
-    pipeline.start(row)
+    control.start(row)
     drain()
     row.refresh_from_db()
     assert row.status == "skipped"
     late = make_observation(survey, day=1)
-    pipeline.start(late)
+    control.start(late)
     drain()
     row.refresh_from_db()
     assert row.status == "succeeded"
     # a later epoch, one of another band, or one of another place revives nobody
     script.endings["reference"] = [NoWorkError("no reference yet")]
     other = make_observation(survey, day=3, band="i")
-    pipeline.start(other)
+    control.start(other)
     drain()
     calls = script.calls.count("reference")
     elsewhere = {"day": 1, "band": "i", "ra": 200.0, "target": "elsewhere"}
     for fields in ({"day": 7, "band": "i"}, {"day": 0.5, "band": "z"}, elsewhere):
-        pipeline.start(make_observation(survey, **fields))
+        control.start(make_observation(survey, **fields))
     drain()
     assert script.calls.count("reference") == calls + 3
 
@@ -367,7 +357,7 @@ def test_a_frame_too_small_to_calibrate_fails_with_its_size(tmp_path: Path) -> N
     # ingest refuses such frames now; a row from before may still name one
     raw = put_file(path, kind=FileKind.RAW, name="a.fits", media_type="application/fits")
     row = make_observation(raw_file=raw, raw_hdu="0")
-    pipeline.start(row)
+    control.start(row)
     drain()
     row.refresh_from_db()
     assert (row.status, row.stage) == ("failed", "preprocess")

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from astrid_site import pipeline
+from astrid_site import control, pipeline
 from astrid_site.core import jobs
 from astrid_site.core.models import Job
 from astrid_site.imaging.errors import AlgorithmError
@@ -97,7 +97,7 @@ def test_a_list_never_shows_the_text_of_an_error(
 
     monkeypatch.setattr(pipeline, "HANDLERS", {"preprocess": broken})
     row = make_observation()
-    job = pipeline.start(row)
+    job = control.start(row)
     with pytest.raises(AttributeError):
         jobs.run(job.pk)
     client = Client()
@@ -117,7 +117,7 @@ def test_a_list_never_shows_the_text_of_an_error(
 @pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("curator", 200), ("admin", 200)])
 def test_the_raw_text_is_for_those_who_look_after_the_program(role: str, status: int) -> None:
     row = make_observation()
-    job = pipeline.start(row)
+    job = control.start(row)
     Job.objects.filter(pk=job.pk).update(detail="AttributeError: 'NoneType' object")
     client, user = Client(), make_user("vera", role)
     user.is_staff = role != "viewer"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from astrid_site import pipeline
+from astrid_site import control, pipeline
 from astrid_site.core import jobs
 from astrid_site.core.jobs import Outcome
 from astrid_site.core.models import Job
@@ -58,7 +58,7 @@ def services(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Services:
     stages = tuple(replace(stage, service=service(stage.name)) for stage in pipeline.STAGES)
     handlers = {stage.name: partial(pipeline.run_stage, stage) for stage in stages}
     monkeypatch.setattr(pipeline, "STAGES", stages)
-    monkeypatch.setattr(pipeline, "_BY_NAME", {stage.name: stage for stage in stages})
+    monkeypatch.setattr(pipeline, "STAGE_BY_NAME", {stage.name: stage for stage in stages})
     monkeypatch.setattr(pipeline, "HANDLERS", handlers)
     return made
 
@@ -78,7 +78,7 @@ def test_a_frame_looks_again_when_a_reference_came_while_it_gave_up(
         looks.append(run.status)
         if len(looks) == 1:
             other = make_observation(survey, **fields)
-            jobs.run(pipeline.start(other).pk)
+            jobs.run(control.start(other).pk)
         return give_up(run, progress)
 
     services["reference"] = look
@@ -106,7 +106,7 @@ def test_a_frame_that_can_be_no_reference_makes_nobody_look_again(
     later = make_observation(survey, day=5)
 
     def look(run: ProcessingRun, progress: Progress) -> StageProduct:
-        jobs.run(pipeline.start(make_observation(survey, **fields)).pk)
+        jobs.run(control.start(make_observation(survey, **fields)).pk)
         return give_up(run, progress)
 
     services["reference"] = look
@@ -124,7 +124,7 @@ def test_giving_up_and_being_calibrated_at_one_moment_leaves_no_frame_behind(
         pytest.skip("SQLite has one writer at a time: the two transactions cannot overlap")
     survey = make_survey()
     early, later = make_observation(survey, day=1), make_observation(survey, day=5)
-    first, job = pipeline.start(early), reference_job(later)
+    first, job = control.start(early), reference_job(later)
     is_skipping, is_calibrated = threading.Event(), threading.Event()
     real = pipeline._ended
 
@@ -163,6 +163,6 @@ def test_a_whole_survey_that_comes_in_any_order_ends(services: Services) -> None
     survey = make_survey()
     for day in (3, 1, 2):
         with transaction.atomic():
-            pipeline.start(make_observation(survey, day=day))
+            control.start(make_observation(survey, day=day))
     drain()
     assert set(Observation.objects.values_list("status", flat=True)) == {RunStatus.SKIPPED}
