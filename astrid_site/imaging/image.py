@@ -42,6 +42,9 @@ class Image:
         AB magnitude of one data unit of flux; None where nothing calibrates it.
     exposure_s : float or None
         Exposure time [s].
+    noise_correlation : NDArray[float32] or None
+        Correlation of the noise of neighbours at each lag (dy, dx), 1 in the middle; None where
+        pixels are independent, or where nothing is known of it.
     unit : str
         FITS unit string of ``data`` ("adu" where BUNIT is silent).
     """
@@ -56,6 +59,7 @@ class Image:
     saturation: float | None = None
     zero_point: float | None = None
     exposure_s: float | None = None
+    noise_correlation: FloatArray | None = None
     unit: str = "adu"
 
     def __post_init__(self) -> None:

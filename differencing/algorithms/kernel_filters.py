@@ -112,8 +112,8 @@ class KernelMatching:
         """
         of_science = self._transform(central_psf(self.template_psf)[None], tiling.size)
         of_template = self._transform(central_psf(self.science_psf)[None], tiling.size)
-        power = noise[0][:, None, None] * of_science.abs().square()
-        power = power + noise[1][:, None, None] * (of_template * local).abs().square()
+        power = noise[0] * of_science.abs().square()
+        power = power + noise[1] * (of_template * local).abs().square()
         whiten = torch.sqrt(power[:, :1, :1] / power.clamp(min=1e-9 * float(power.max())))
         science = (of_science * whiten)[:, None]
         template = terms[None] * (of_template * whiten)[:, None]
@@ -143,7 +143,7 @@ class KernelMatching:
 
 def _whitening(fixed: Tensor, moving: Tensor, kernel: Tensor) -> Tensor:
     """Inverse square root of the noise power of ``fixed - K moving``, one at frequency zero."""
-    power = fixed[:, None, None] + moving[:, None, None] * kernel.abs().square()
+    power = fixed + moving * kernel.abs().square()
     return torch.sqrt(power[:, :1, :1] / power)
 
 

@@ -45,6 +45,8 @@ class Pair:
         Union of both masks with STAR_HALO and EDGE.
     science_psf, template_psf : PsfField
         PSFs of the two frames.
+    template_correlation : NDArray[float32] or None
+        Correlation of the template's noise at each lag (dy, dx); None for white noise.
     """
 
     science: FloatArray
@@ -55,6 +57,7 @@ class Pair:
     mask: MaskArray
     science_psf: PsfField
     template_psf: PsfField
+    template_correlation: FloatArray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -120,6 +123,7 @@ def prepare_pair(template: Image, science: Image, *, halo_growth: float) -> Pair
         mask=mask,
         science_psf=science_psf,
         template_psf=template_psf,
+        template_correlation=template.noise_correlation,
     )
 
 

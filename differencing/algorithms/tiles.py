@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
-from differencing.algorithms.fourier import crop_centre, forward, inverse, power_sum
+from differencing.algorithms.fourier import (
+    SmallImageTransform,
+    crop_centre,
+    forward,
+    inverse,
+    power_sum,
+    to_tensor,
+)
 from differencing.algorithms.pair import Pair
 from differencing.algorithms.tiling import Tiling, plan_tiles, tile_coordinates
 
@@ -19,6 +26,8 @@ Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]
 
 _BLANK_SAMPLE = 7
+#: Least power of correlated noise, relative to white noise of the same variance.
+_LEAST_COLOUR = 0.02
 #: Most variance that a pixel may owe to interpolation, relative to its noise.
 _MAX_INTERPOLATED = 0.2
 
@@ -72,7 +81,11 @@ class Matching(Protocol):
         corners: list[tuple[int, int]],
         noise: tuple[Tensor, Tensor],
     ) -> TileFilters:
-        """Filters of the tiles centred at (x, y), for blank-sky (science, template) variances."""
+        """Filters of the tiles centred at (x, y).
+
+        ``noise`` is the power of the (science, template) images' blank sky, to be broadcast to
+        (n_tiles, size, size // 2 + 1).
+        """
 
 
 @dataclass(frozen=True)
@@ -171,7 +184,9 @@ class _TileWork:
             self._tiles(pair.template_variance, device),
         )
         self._bad = 1.0 - self._good
-        noise = (_blank(self._variances[0], self._good), _blank(self._variances[1], self._good))
+        self._colour = _noise_colour(pair, tiling.size, device=device)
+        blank = [_blank(part, self._good)[:, None, None] for part in self._variances]
+        noise = (blank[0], blank[1] if self._colour is None else blank[1] * self._colour)
         self._terms_order = matching.terms_order
         self._filters = matching.filters(
             self._x, self._y, tiling=tiling, corners=corners, noise=noise
@@ -260,11 +275,15 @@ class _TileWork:
         f, threads = self._filters, self._threads
         white = torch.ones_like(matched) if f.whiten is None else f.whiten
         totals: list[Tensor | None] = [None, None]
-        for image, own in zip(self._variances, (f.science, f.template), strict=True):
+        colours = (None, None if self._colour is None else self._colour.sqrt())
+        for image, own, colour in zip(
+            self._variances, (f.science, f.template), colours, strict=True
+        ):
             noise = forward((image * self._good).contiguous(), threads=threads)
             response = self._central_filter(own)
             for k, stage in enumerate((white, matched)):
                 full = stage if response is None else stage * response
+                full = full if colour is None else full * colour
                 if f.scale is not None:
                     full = full / f.scale.mean(dim=(1, 2))[:, None, None]
                 squared = inverse(full[:1].to(torch.complex64, copy=True), threads=threads).square()
@@ -292,6 +311,18 @@ class _TileWork:
         """PSF of the difference at each tile's centre, (n_tiles, size, size)."""
         images = inverse(self._filters.psf.clone(), threads=self._threads)
         return np.asarray(crop_centre(images, size).cpu().numpy(), dtype=np.float32)
+
+
+def _noise_colour(pair: Pair, size: int, *, device: str) -> Tensor | None:
+    """Power of the template's noise relative to white noise of its variance, (size, size // 2 + 1).
+
+    Resampling leaves next to nothing of some frequencies: a floor keeps them from being lifted.
+    """
+    if pair.template_correlation is None:
+        return None
+    correlation = to_tensor(pair.template_correlation, device)
+    transform = SmallImageTransform(correlation.shape[-1], size, device=device)
+    return transform(correlation).real.clamp(min=_LEAST_COLOUR)
 
 
 def _blank(variance: Tensor, good: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ _CLIP_SIGMA = 4.0
 #: A frame is left as it is while no lag exceeds this, or this many standard errors. Whitening
 #: sharpens what a kernel leaves of bright stars, too: at 0.11, a warped template's, that cost 2.5
 #: false candidates per Mpix and gained nothing.
-_LEAST_CORRELATION = 0.2
+_LEAST_CORRELATION = 0.25
 _LEAST_SIGMA = 5.0
 #: Least noise power, relative to its mean, that the filter may lift to the others.
 _LEAST_POWER = 0.05

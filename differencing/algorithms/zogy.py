@@ -85,8 +85,8 @@ class ZogyMatching:
         of_science = self._transform(self.science_psf.at(x, y), tiling.size)
         of_template = self._transform(self.template_psf.at(x, y), tiling.size)
         ratio = self.flux_ratio
-        power = noise[0][:, None, None] * of_template.abs().square()
-        power = power + ratio**2 * noise[1][:, None, None] * of_science.abs().square()
+        power = noise[0] * of_template.abs().square()
+        power = power + ratio**2 * noise[1] * of_science.abs().square()
         # where both PSFs have no power there is no information either
         whiten = torch.sqrt(power[:, :1, :1] / power.clamp(min=1e-9 * float(power.max())))
         return TileFilters(

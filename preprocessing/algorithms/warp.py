@@ -18,6 +18,7 @@ from preprocessing.algorithms.two_pass import (
     hardly_turns,
     resample_lines,
 )
+from preprocessing.algorithms.warp_noise import resampled_correlation
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -46,7 +47,8 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     Image
         On the science grid, untouched where the map is the identity. The flux of a point source
         is kept: values are multiplied by the area of a science pixel in reference pixels. The
-        variance is the exact variance of each resampled pixel; neighbours are correlated. A pixel
+        variance is the exact variance of each resampled pixel; ``noise_correlation`` tells how
+        neighbours are correlated. A pixel
         is flagged with every plane set within the footprint of its kernel; where the footprint
         leaves the reference it is 0 and ``NO_DATA``. The world coordinates are dropped: the
         science frame's hold.
@@ -94,7 +96,18 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
         flags[~taps.inside] = np.uint16(MaskPlane.NO_DATA)
         mask[part] = flags.reshape(-1, nx)
     psf = None if reference.psf is None else warp_psf(reference.psf, registration, shape=shape)
-    return reference.with_(data=data, variance=variance, mask=mask, psf=psf, wcs=None)
+    nodes = tuple(v.ravel() for v in _node_positions(shape, step=GRID_STEP))
+    correlation = resampled_correlation(
+        grid_x.ravel(), grid_y.ravel(), _local_matrices(registration, *nodes), kernel=kernel
+    )
+    return reference.with_(
+        data=data,
+        variance=variance,
+        mask=mask,
+        psf=psf,
+        wcs=None,
+        noise_correlation=correlation,
+    )
 
 
 def _in_two_passes(
