@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ FloatArray = NDArray[np.float32]
 
 #: Candidates measured at once; bounds the memory of their stamps.
 _BATCH = 1000
+_MAX_SPREAD = 0.98
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Measurement:
         Width [pix] and axis ratio; None where noise leaves no positive weighted flux.
     psf_fwhm_pix : float
         FWHM of the difference's PSF [pix], the unit of widths and distances in the cuts.
+    moment_noise : float or None
+        What noise makes of the second moments of a point source, in units of the PSF's [sigma].
     psf_chi2 : float
         Mean squared residual of the PSF fit above the local level in its core, in units of the
         variance.
@@ -88,6 +92,7 @@ class Measurement:
     fwhm_pix: float | None
     elongation: float | None
     psf_fwhm_pix: float
+    moment_noise: float | None
     psf_chi2: float
     dipole_ratio: float
     mask_fraction: float
@@ -105,7 +110,8 @@ class CutConfig:
     """Limits of the cuts; a candidate is kept if it passes all of them.
 
     Noise widens the spread of elongation and sharpness in proportion to 1 / snr, an imperfect PSF
-    that of chi2 in proportion to snr^2; their limits follow.
+    that of chi2 in proportion to snr^2; their limits follow. No width or elongation is held against
+    a candidate that noise gives a point source once in a hundred times.
     """
 
     min_score: float = 5.0
@@ -116,6 +122,8 @@ class CutConfig:
     #: elongation <= max_elongation + elongation_noise / snr
     max_elongation: float = 2.0
     elongation_noise: float = 8.0
+    #: Significance [sigma] of second moments that are not a point source's.
+    moment_sigma: float = 3.0
     #: sharpness <= max_sharpness + sharpness_noise / snr
     max_sharpness: float = 1.4
     sharpness_noise: float = 4.5
@@ -225,7 +233,8 @@ def _measure_batch(
     noise_scale: float,
 ) -> list[Measurement]:
     """Measure at most a thousand candidates together."""
-    stamps = _stamps(subtraction, subtraction.difference, batch)
+    score_stamps = _stamps(subtraction, subtraction.score, batch)
+    stamps = _without_zeroed(_stamps(subtraction, subtraction.difference, batch), score_stamps)
     sign = batch.sign[:, None, None].astype(np.float32)
     signal = np.asarray(stamps.data * sign, dtype=np.float32)
     fluxes = BatchFluxes(
@@ -242,7 +251,7 @@ def _measure_batch(
         dx=batch.x - np.rint(batch.x),
         dy=batch.y - np.rint(batch.y),
     )
-    score = _stamps(subtraction, subtraction.score, batch).data * sign
+    score = score_stamps.data * sign
     dipole = fit_dipoles(stamps, signal, score=score, fwhm_pix=fwhm)
     around = measure_surroundings(
         stamps,
@@ -264,6 +273,16 @@ def _stamps(subtraction: DifferenceProducts, data: FloatArray, batch: Candidates
     return cut_psf_stamps(
         data, subtraction.variance, subtraction.psf, mask=subtraction.mask, x=batch.x, y=batch.y
     )
+
+
+def _without_zeroed(difference: PsfStamps, score: PsfStamps) -> PsfStamps:
+    """Stamps on which the pixels that the subtraction gave up do not count.
+
+    A halo, an edge or what a filter spoilt is 0 in both planes, whatever its mask says: not a
+    measurement of nothing, with an error that the light around it belies.
+    """
+    given_up = (difference.data == 0) & (score.data == 0)
+    return replace(difference, good=difference.good & ~given_up)
 
 
 def _assemble(
@@ -290,6 +309,7 @@ def _assemble(
         fwhm_pix=None if width is None else width * fwhm,
         elongation=finite_or_none(shapes.elongation[i]),
         psf_fwhm_pix=fwhm,
+        moment_noise=finite_or_none(shapes.moment_noise[i]),
         psf_chi2=float(shapes.psf_chi2[i]),
         dipole_ratio=float(dipole[i]),
         mask_fraction=float(fluxes.difference.mask_fraction[i]),
@@ -332,19 +352,33 @@ def apply_cuts(measurement: Measurement, config: CutConfig) -> tuple[Cut, ...]:
     saturated = (
         None if m.nearest_saturated_pix is None else m.nearest_saturated_pix / m.psf_fwhm_pix
     )
+    thin, wide = _point_source_widths(m, c)
+    elongation = max(c.max_elongation + c.elongation_noise / m.snr, wide / thin)
     return (
         _at_least("score", abs(m.score), c.min_score),
         _at_least("flux_snr", m.sign * m.flux / m.flux_error, c.min_snr),
         _at_most("mask_fraction", m.mask_fraction, c.max_mask_fraction),
         _at_most("psf_chi2", m.psf_chi2, c.max_psf_chi2 + (c.psf_tolerance * m.snr) ** 2),
-        _at_least("fwhm_ratio_low", width, c.min_fwhm_ratio),
-        _at_most("fwhm_ratio_high", width, c.max_fwhm_ratio),
-        _at_most("elongation", m.elongation, c.max_elongation + c.elongation_noise / m.snr),
+        _at_least("fwhm_ratio_low", width, min(c.min_fwhm_ratio, thin)),
+        _at_most("fwhm_ratio_high", width, max(c.max_fwhm_ratio, wide)),
+        _at_most("elongation", m.elongation, elongation),
         _at_most("sharpness", m.sharpness, c.max_sharpness + c.sharpness_noise / m.snr),
         _at_most("dipole_ratio", m.dipole_ratio, c.max_dipole_ratio),
         _at_most("negative_fraction", m.negative_fraction, c.max_negative_fraction),
         _at_least("saturated_distance_fwhm", saturated, c.min_saturated_fwhm),
     )
+
+
+def _point_source_widths(m: Measurement, c: CutConfig) -> tuple[float, float]:
+    """Least and greatest width of a point source in this noise, in units of the PSF's.
+
+    Of a pixel and a half of FWHM the moments are the noise of a few pixels, and far more of it
+    than the S/N tells.
+    """
+    # short of 1, where nothing is measured of a width at all
+    spread = 0.0 if m.moment_noise is None else min(c.moment_sigma * m.moment_noise, _MAX_SPREAD)
+    wide = math.sqrt((1.0 + spread) / (1.0 - spread))
+    return 1.0 / wide, wide
 
 
 def _at_least(name: str, value: float | None, limit: float) -> Cut:

@@ -30,13 +30,15 @@ class Shapes:
     fwhm_ratio : NDArray[float64]
         Width in units of the PSF's, within 0.1 and 7.
     elongation : NDArray[float64]
-        Long over short axis, at least 1.
+        Long over short axis, at least 1, each in units of the PSF's width along it.
     sharpness : NDArray[float64]
         Brightest of the central 3x3 pixels over what the fitted PSF has there at its peak.
     negative_fraction : NDArray[float64]
         Share of the core's good pixels that are over 1 sigma of the opposite sign.
     psf_chi2 : NDArray[float64]
         Mean squared pull of what a PSF on the local level leaves in the core.
+    moment_noise : NDArray[float64]
+        What noise makes of the second moments of a round source, in units of the PSF's [sigma].
     """
 
     fwhm_ratio: Values
@@ -44,6 +46,7 @@ class Shapes:
     sharpness: Values
     negative_fraction: Values
     psf_chi2: Values
+    moment_noise: Values
 
 
 @dataclass(frozen=True)
@@ -147,25 +150,39 @@ def measure_shapes(
     -----
     With a Gaussian weight as wide as the PSF, a source k times as wide has second moment
     q = 2 k^2 / (1 + k^2) in units of the PSF's own; inverted here. For a Moffat PSF the unit is
-    measured on the PSF image itself, so that a point source has k = 1 exactly.
+    measured on the PSF image itself, so that a point source has k = 1 exactly, and along each
+    axis of its own, so that one seen through an elongated PSF is as round as any.
     """
     local = fit_local_level(stamps, signal, fwhm_pix=fwhm_pix)
     above = signal - np.where(stamps.good, local.level[:, None, None], 0.0).astype(np.float32)
     weight = np.where(stamps.good & _near_core(stamps.psf), stamps.psf, np.float32(0))
     source = _moments(weight * above, dx=dx, dy=dy)
     point = _moments(weight * stamps.psf, dx=dx, dy=dy)
-    unit = (point[0] + point[1]) / 2.0
-    half_sum, half_difference = (source[0] + source[1]) / 2.0, (source[0] - source[1]) / 2.0
-    spread = np.hypot(half_difference, source[2])
-    long_axis = _width_ratio((half_sum + spread) / unit)
-    short_axis = _width_ratio((half_sum - spread) / unit)
+    middle, spread = _relative_axes(source, point)
+    long_axis, short_axis = _width_ratio(middle + spread), _width_ratio(middle - spread)
     return Shapes(
-        fwhm_ratio=_width_ratio(half_sum / unit),
+        fwhm_ratio=_width_ratio(middle),
         elongation=long_axis / short_axis,
         sharpness=_sharpness(stamps, above, local.flux),
         negative_fraction=_negative_fraction(stamps, above),
         psf_chi2=_core_chi2(stamps, above, local.flux),
+        moment_noise=_moment_noise(weight, stamps.variance, above, unit=(point[0] + point[1]) / 2),
     )
+
+
+def _relative_axes(
+    source: tuple[Values, Values, Values], point: tuple[Values, Values, Values]
+) -> tuple[Values, Values]:
+    """Mean of the two eigenvalues of the source's moments over the PSF's, and half their distance.
+
+    The eigenvalues of ``P^-1 M`` are the moments along the axes in which the PSF is round.
+    """
+    (xx, yy, xy), (pxx, pyy, pxy) = source, point
+    norm = pxx * pyy - pxy**2
+    norm = np.where(norm > 0, norm, np.nan)
+    middle = (pyy * xx + pxx * yy - 2.0 * pxy * xy) / (2.0 * norm)
+    product = (xx * yy - xy**2) / norm
+    return middle, np.sqrt(np.maximum(middle**2 - product, 0.0))
 
 
 def _near_core(psf: FloatArray) -> NDArray[np.bool_]:
@@ -192,6 +209,17 @@ def _moments(image: FloatArray, *, dx: Values, dy: Values) -> tuple[Values, Valu
     yy = np.einsum("nij,ni->n", image, y**2) / norm
     xy = np.einsum("nij,ni,nj->n", image, y, x) / norm
     return xx, yy, xy
+
+
+def _moment_noise(
+    weight: FloatArray, variance: FloatArray, signal: FloatArray, *, unit: Values
+) -> Values:
+    """Error of half the difference of two moments, and of xy, over the PSF's moment."""
+    offset = np.arange(weight.shape[-1]) - weight.shape[-1] // 2
+    fourth = (offset[:, None] ** 2 + offset[None, :] ** 2) ** 2 / 8.0
+    noise = np.sqrt(np.einsum("nij,nij,ij->n", weight**2, variance, fourth))
+    total = np.einsum("nij,nij->n", weight, signal, dtype=np.float64)
+    return np.asarray(noise / (np.where(total > 0, total, np.nan) * unit), dtype=np.float64)
 
 
 def _width_ratio(moment: Values) -> Values:

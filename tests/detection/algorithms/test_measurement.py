@@ -170,3 +170,37 @@ def test_a_local_level_changes_neither_shape_nor_chi2(level: float) -> None:
     assert np.median([m.fwhm_pix for m in measured]) == pytest.approx(3.0, rel=0.05)
     assert np.mean([m.psf_chi2 for m in measured]) == pytest.approx(1.0, abs=0.25)
     assert not {"fwhm_ratio_high", "psf_chi2"} & set().union(*(failed(m) for m in measured))
+
+
+def test_a_point_source_seen_through_an_elongated_psf_is_round_and_a_round_one_is_not() -> None:
+    def stretched(ratio: float, angle: float) -> np.ndarray:
+        offset = np.arange(31) - 15
+        along = np.cos(angle) * offset[None, :] + np.sin(angle) * offset[:, None]
+        across = np.cos(angle) * offset[:, None] - np.sin(angle) * offset[None, :]
+        image = np.exp(-0.5 * ((along / (1.3 * ratio)) ** 2 + (across / 1.3) ** 2))
+        return np.asarray(image / image.sum(), dtype=np.float32)
+
+    own, psf = stretched(1.6, 0.6), make_sky([], shape=SHAPE).psf
+    extra, width = np.zeros(SHAPE), sigma_of_flux()
+    for x, y in GRID:
+        add(extra, x, y, 40.0 * width * own)
+    sky = make_sky([], shape=SHAPE, extra=extra)
+    through_own = replace(sky, psf=replace(psf, coefficients=own[None]))
+    fit = measure_sky(through_own)
+    assert len(fit) == len(GRID)
+    assert np.median([m.elongation for m in fit]) < 1.15
+    assert not any({"elongation", "fwhm_ratio_low"} & failed(m) for m in fit)
+    assert np.median([m.elongation for m in measure_sky(sky)]) > 1.4
+
+
+def test_pixels_that_the_subtraction_gave_up_do_not_speak_of_a_source_beside_them() -> None:
+    mask = np.zeros(SHAPE, np.uint16)
+    mask[:, 204:] = MaskPlane.STAR_HALO
+    sky = make_sky([(201.0, 200.0, 150.0)], shape=SHAPE, mask=mask)
+    # what the variance says where nothing was measured is of no account
+    variance = np.where(mask > 0, np.float32(1.0), sky.variance)
+    (m,) = measure_sky(replace(sky, variance=variance))
+    assert m.psf_chi2 == pytest.approx(1.0, abs=0.7)
+    assert m.sharpness == pytest.approx(1.0, abs=0.1)
+    assert 0.0 < m.mask_fraction < 0.3
+    assert m.flux == pytest.approx(150.0 * sigma_of_flux(), abs=4 * m.flux_error)
