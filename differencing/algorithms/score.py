@@ -22,6 +22,9 @@ _BANDS = 32
 #: Fewer rows than this in a band would leave few pairs of neighbours along y.
 _MIN_BAND = 4
 _BATCH = 64
+#: Above this score a pixel may hold a source; its sky is judged in cells of this side [pix].
+_STANDS_OUT = 3.0
+_CELL_PIX = 64
 #: An empirical rescale outside this range means the noise model is wrong, not just coarse.
 RESCALE_RANGE = (0.5, 2.0)
 
@@ -140,7 +143,9 @@ def _lag1(pull: FloatArray, blank: BoolArray, *, axis: int, limit: float) -> flo
     return float(np.mean((a - a.mean()) * (b - b.mean())) / max(a.std() * b.std(), 1e-30))
 
 
-def make_score(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> FloatArray:
+def make_score(
+    filtered: Filtered, *, error: ModelError, noise: NoiseTruth, own_variance: float = 0.0
+) -> FloatArray:
     """Matched-filter score corrected for source noise, registration and PSF-model error.
 
     Parameters
@@ -151,24 +156,28 @@ def make_score(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> F
         Errors of the static sky's subtraction.
     noise : NoiseTruth
         Its ``score_width`` rescales the propagated noise.
+    own_variance : float
+        What a new source's own photons add to the variance of its signal, per unit flux.
 
     Returns
     -------
     NDArray[float32], shape (ny, nx)
-        Significance [sigma].
+        Significance [sigma] of the claim that something is new: over the noise of the sky on
+        which nothing is.
 
     Notes
     -----
-    ``S / sqrt(w^2 V + (e T)^2 + s^2 |grad T|^2)`` with signal S, propagated variance V, blank-sky
-    width w, static signal T, flux error e and shift s: the S_corr of [1]_ eqs. 25-33, in which the
-    flux term is ours. It stands for the error of the PSF match, which grows with the light
-    subtracted: without it a 0.3 % error on a star of S/N 3000 is a 9 sigma transient.
+    ``S / sqrt(w^2 V + (e T)^2 + s^2 |grad T|^2)`` with signal S, propagated variance V less what
+    the source itself adds, blank-sky width w, static signal T, flux error e and shift s: the
+    S_corr of [1]_ eqs. 25-33, in which the flux term is ours. It stands for the error of the PSF
+    match, which grows with the light subtracted: without it a 0.3 % error on a star of S/N 3000
+    is a 9 sigma transient.
 
     References
     ----------
     .. [1] Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27.
     """
-    variance = np.float32(_bounded(noise.score_width) ** 2) * filtered.signal_variance
+    variance = np.float32(_bounded(noise.score_width) ** 2) * still_variance(filtered, own_variance)
     if error.flux_fraction > 0:
         variance = variance + np.float32(error.flux_fraction**2) * filtered.static_signal**2
     if error.shift_pix > 0:
@@ -177,6 +186,38 @@ def make_score(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> F
     score = _ratio(filtered.signal, np.asarray(variance, dtype=np.float32))
     score[filtered.bad] = 0.0
     return score
+
+
+def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
+    """Variance of the signal were the brightening sources not there, a new array.
+
+    The variance of the science image is that of the light it shows, and with it the noise of a
+    source of S/N 15 is 15 % more than that against which it stands out. Nothing is taken off
+    below the darker quarter of the neighbourhood, which is sky, nor where nothing stands out:
+    there the variance holds no source. A fading source has its photons in the template.
+    """
+    still = filtered.signal_variance.copy()
+    if own_variance <= 0:
+        return still
+    ny, nx = filtered.psf.shape
+    norm = float(np.square(filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]).sum())
+    for first in range(0, len(still), _CELL_PIX):
+        rows = slice(first, first + _CELL_PIX)
+        signal, value, good = filtered.signal[rows], still[rows], ~filtered.bad[rows]
+        standing = (signal > 0) & (signal**2 > np.float32(_STANDS_OUT**2) * value) & good
+        index = np.nonzero(standing)
+        if len(index[0]):
+            sky = np.minimum(_darker_quarter(value, good)[index[1] // _CELL_PIX], value[index])
+            own = signal[index] * np.float32(own_variance / norm)
+            value[index] = np.maximum(value[index] - own, sky)
+    return still
+
+
+def _darker_quarter(variance: FloatArray, good: BoolArray) -> FloatArray:
+    """Lower quartile of the good pixels in each cell along a band; infinite without any."""
+    cells = range(0, variance.shape[1], _CELL_PIX)
+    parts = [variance[:, x : x + _CELL_PIX][good[:, x : x + _CELL_PIX]] for x in cells]
+    return np.array([np.percentile(v, 25.0) if len(v) else np.inf for v in parts], np.float32)
 
 
 def scaled_variance(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> FloatArray:

@@ -22,6 +22,7 @@ from differencing.algorithms.halo_error import add_halo_error, measure_halo_erro
 from differencing.algorithms.kernel_equations import StampPlanes
 from differencing.algorithms.kernel_filters import KernelMatching, central_psf
 from differencing.algorithms.pair import Pair, prepare_pair
+from differencing.algorithms.photons import measure_photon_slope, new_source_variance
 from differencing.algorithms.psf_matching import KernelField, fit_kernel
 from differencing.algorithms.score import (
     RESCALE_RANGE,
@@ -251,7 +252,8 @@ def _difference(
     error = quality.estimate_model_error(residuals)
     halo = measure_halo_error(filtered, stars)
     filtered = add_halo_error(filtered, stars, halo)
-    score = make_score(filtered, error=error, noise=noise)
+    own = measure_photon_slope(pair) * new_source_variance(pair.science_psf, filtered.psf)
+    score = make_score(filtered, error=error, noise=noise, own_variance=own)
     bands = sample_bands(blank.shape)
     metrics: dict[str, Metric] = {
         **matched.metrics,
