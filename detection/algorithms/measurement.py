@@ -35,6 +35,8 @@ FloatArray = NDArray[np.float32]
 #: Candidates measured at once; bounds the memory of their stamps.
 _BATCH = 1000
 _MAX_SPREAD = 0.98
+#: Below this FWHM [pix] the moments of a point source are the noise of a few pixels.
+_UNDERSAMPLED_FWHM = 2.2
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class CutConfig:
     """Limits of the cuts; a candidate is kept if it passes all of them.
 
     Noise widens the spread of elongation and sharpness in proportion to 1 / snr, an imperfect PSF
-    that of chi2 in proportion to snr^2; their limits follow. No width or elongation is held against
-    a candidate that noise gives a point source once in a hundred times.
+    that of chi2 in proportion to snr^2; their limits follow. Where the PSF is undersampled, no
+    width or elongation counts that noise gives a point source once in a hundred times.
     """
 
     min_score: float = 5.0
@@ -276,12 +278,13 @@ def _stamps(subtraction: DifferenceProducts, data: FloatArray, batch: Candidates
 
 
 def _without_zeroed(difference: PsfStamps, score: PsfStamps) -> PsfStamps:
-    """Stamps on which the pixels that the subtraction gave up do not count.
+    """Stamps on which halos and edges that the subtraction set to 0 do not count.
 
-    A halo, an edge or what a filter spoilt is 0 in both planes, whatever its mask says: not a
-    measurement of nothing, with an error that the light around it belies.
+    They are no measurement of nothing, with an error that the light around them belies. What a
+    filter spoilt beside a trail does count: it tells the trail's unmasked rim from a source.
     """
-    given_up = (difference.data == 0) & (score.data == 0)
+    marked = (difference.mask & np.uint16(MaskPlane.STAR_HALO | MaskPlane.EDGE)) != 0
+    given_up = marked & (difference.data == 0) & (score.data == 0)
     return replace(difference, good=difference.good & ~given_up)
 
 
@@ -370,13 +373,11 @@ def apply_cuts(measurement: Measurement, config: CutConfig) -> tuple[Cut, ...]:
 
 
 def _point_source_widths(m: Measurement, c: CutConfig) -> tuple[float, float]:
-    """Least and greatest width of a point source in this noise, in units of the PSF's.
-
-    Of a pixel and a half of FWHM the moments are the noise of a few pixels, and far more of it
-    than the S/N tells.
-    """
+    """Least and greatest width of a point source in this noise, in units of the PSF's."""
+    if m.moment_noise is None or m.psf_fwhm_pix > _UNDERSAMPLED_FWHM:
+        return 1.0, 1.0
     # short of 1, where nothing is measured of a width at all
-    spread = 0.0 if m.moment_noise is None else min(c.moment_sigma * m.moment_noise, _MAX_SPREAD)
+    spread = min(c.moment_sigma * m.moment_noise, _MAX_SPREAD)
     wide = math.sqrt((1.0 + spread) / (1.0 - spread))
     return 1.0 / wide, wide
 
