@@ -122,8 +122,8 @@ class CutConfig:
     max_fwhm_ratio: float = 3.0
     min_fwhm_ratio: float = 0.5
     #: elongation <= max_elongation + elongation_noise / snr
-    max_elongation: float = 2.0
-    elongation_noise: float = 8.0
+    max_elongation: float = 1.8
+    elongation_noise: float = 7.0
     #: Significance [sigma] of second moments that are not a point source's.
     moment_sigma: float = 3.0
     #: sharpness <= max_sharpness + sharpness_noise / snr
