@@ -28,6 +28,9 @@ FloatArray = NDArray[np.float32]
 _BLANK_SAMPLE = 7
 #: Least power of correlated noise, relative to white noise of the same variance.
 _LEAST_COLOUR = 0.02
+#: Neighbours less correlated than this are taken as white: a reference with pixels of the same
+#: width has 0.13, and to lift the frequencies it lacks sharpens what is left of stars.
+_LEAST_LINK = 0.3
 #: Most variance that a pixel may owe to interpolation, relative to its noise.
 _MAX_INTERPOLATED = 0.2
 
@@ -318,11 +321,17 @@ def _noise_colour(pair: Pair, size: int, *, device: str) -> Tensor | None:
 
     Resampling leaves next to nothing of some frequencies: a floor keeps them from being lifted.
     """
-    if pair.template_correlation is None:
+    if pair.template_correlation is None or _next_to(pair.template_correlation) < _LEAST_LINK:
         return None
     correlation = to_tensor(pair.template_correlation, device)
     transform = SmallImageTransform(correlation.shape[-1], size, device=device)
     return transform(correlation).real.clamp(min=_LEAST_COLOUR)
+
+
+def _next_to(correlation: FloatArray) -> float:
+    """Correlation of neighbours along the rows."""
+    middle = correlation.shape[0] // 2
+    return float(correlation[middle, middle + 1])
 
 
 def _blank(variance: Tensor, good: Tensor) -> Tensor:
