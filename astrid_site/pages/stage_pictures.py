@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from astrid_site.core.models import StoredFile
 from astrid_site.core.templatetags.astro import number, significant
+from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.pyramid import Views
 from astrid_site.pages.score_histogram import HistogramView, draw_histogram
 from astrid_site.pages.view_files import open_views, parts_url, stored_views
@@ -231,9 +232,11 @@ def _cut_bars(failed: Mapping[str, int], n_candidates: int) -> tuple[BarRow, ...
 
 def _plane_bars(counts: Mapping[str, int], shape: Sequence[int]) -> tuple[BarRow, ...]:
     n_pixels = shape[0] * shape[1]
+    # PostgreSQL keeps the keys of JSON in an order of its own
+    found = [(plane.name, counts[plane.name]) for plane in MaskPlane if plane.name in counts]
     return tuple(
         BarRow(name.replace("_", " ").lower(), count, count / n_pixels, _bar(count, n_pixels))
-        for name, count in counts.items()
+        for name, count in found
     )
 
 

@@ -15,9 +15,16 @@ from astropy.io import fits
 
 from astrid_site.imaging.errors import ImageReadError
 from astrid_site.imaging.fits_io import read_image
+from astrid_site.imaging.fits_process import release_readers
 from tests.reliability.installation import descendants
 
 PIXELS = np.arange(64 * 64, dtype=">i2").reshape(64, 64)
+
+
+@pytest.fixture(autouse=True)
+def no_idle_readers() -> None:
+    """A reader that waits for work would be killed before it has any, which nobody notices."""
+    release_readers()
 
 
 @pytest.fixture
