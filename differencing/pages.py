@@ -48,6 +48,21 @@ _NUMBERS = {
         low="the noise is lower than predicted",
         high="the noise is higher than predicted",
     ),
+    "score_width_all": _Words(
+        "the width of the significance over the whole frame",
+        low="the significance varies less over the frame than noise would",
+        high="the significance varies more over the frame than noise would",
+    ),
+    "score_over_3_sigma": _Words(
+        "the part of the frame beyond 3 sigma",
+        high="more of the frame is beyond 3 sigma than noise and real sources explain",
+        is_fraction=True,
+    ),
+    "score_over_5_sigma": _Words(
+        "the part of the frame beyond 5 sigma",
+        high="more of the frame is beyond 5 sigma than noise and real sources explain",
+        is_fraction=True,
+    ),
     "lag1": _Words(
         "the correlation of neighbouring pixels",
         low="neighbouring pixels are anticorrelated",

@@ -29,6 +29,7 @@ from differencing.algorithms.score import (
     blank_sky,
     make_score,
     measure_noise,
+    measure_score,
     robust_width,
     sample_bands,
     scaled_variance,
@@ -258,8 +259,8 @@ def _difference(
     metrics: dict[str, Metric] = {
         **matched.metrics,
         **quality.residual_metrics(residuals, error),
-        **quality.noise_metrics(noise),
-        "lag1_propagated": propagated.lag1,
+        **quality.noise_metrics(noise, propagated),
+        **quality.score_metrics(measure_score(score, filtered.bad)),
         "pull_width": robust_width(score[bands][blank[bands]]) if noise.n_blank else None,
         "background_level": level,
         "halo_error": float(halo.share.max()),
