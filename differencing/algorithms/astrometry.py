@@ -17,6 +17,8 @@ from astrid_site.imaging.wcs_header import build_wcs
 Float64 = NDArray[np.float64]
 
 _GRID = 9
+# what is less is the pointing error that every header has
+_CONTRADICTED_PIX = 3.0
 
 
 class PixelMap(Protocol):
@@ -88,6 +90,17 @@ def tie_wcs(
     tied = _correct(science, np.stack([x, y]), np.stack([believed_x, believed_y]))
     shift = float(np.hypot((believed_x - x).mean(), (believed_y - y).mean()))
     return TiedWcs(tied, _rms(tied, x, y, ra=ra, dec=dec), shift)
+
+
+def describe_tie(tied: TiedWcs) -> str | None:
+    """How wrong a frame's own world coordinates were, where they were off by pixels."""
+    if tied.shift_pix is None or tied.shift_pix <= _CONTRADICTED_PIX:
+        return None
+    scale = float(np.sqrt(abs(np.linalg.det(tied.wcs.celestial.pixel_scale_matrix)))) * 3600.0
+    return (
+        f"the science image's WCS is {tied.shift_pix * scale:.1f} arcsec off by the stars; "
+        "the reference's was believed"
+    )
 
 
 def _correct(science: WCS, true: Float64, believed: Float64) -> WCS:

@@ -14,9 +14,7 @@ from preprocessing.algorithms.flux_ratio import fit_flux_ratio
 from preprocessing.algorithms.plane_map import (
     PlaneMap,
     apply_maps,
-    frame_grid,
     identity_map,
-    is_within,
     overlap_of,
     shift_map,
     similarity_map,
@@ -31,13 +29,14 @@ from preprocessing.algorithms.star_matching import (
     prefer_stars,
 )
 from preprocessing.algorithms.stars import StarList
+from preprocessing.algorithms.wcs_doubt import refuse_unconfirmed_wcs
 from preprocessing.algorithms.wcs_match import vote_offset, wcs_error_arcsec, wcs_map
 
 Float64 = NDArray[np.float64]
 
 _MIN_OVERLAP = 0.01
 _MIN_MATCHED = 4
-# with this many stars in both frames, a WCS that matches none of them is not believed
+# fewer matches that scatter widely may be different sources
 _ENOUGH_TO_JUDGE = 8
 # stars this much off (in widths of the PSF) do not make frames of one grid worth resampling: the
 # kernel takes the shift, and interpolation would correlate the noise
@@ -280,28 +279,8 @@ def _trust_wcs(
         raise AlgorithmError(msg)
     if is_confirmed:
         return Registration((prior,), 0, None, None, "wcs+pixels", None, None, overlap)
-    seen = _stars_in_common((prior,), reference, reference_stars, science, science_stars)
-    if seen >= _ENOUGH_TO_JUDGE:
-        msg = f"the WCS puts no star on a star, though {seen} should coincide"
-        raise AlgorithmError(msg, n_stars=seen, n_required=_MIN_MATCHED)
+    refuse_unconfirmed_wcs(prior, reference, reference_stars, science, science_stars=science_stars)
     return Registration((prior,), 0, None, None, "wcs", None, None, overlap)
-
-
-def _stars_in_common(
-    maps: tuple[PlaneMap, ...],
-    reference: Image,
-    reference_stars: StarList,
-    science: Image,
-    science_stars: StarList,
-) -> int:
-    """Clean stars that should be seen in both frames: the lesser count within the overlap."""
-    x, y = apply_maps(maps, science_stars.x, science_stars.y)
-    ours = science_stars.is_star & is_within(x, y, reference.shape)
-    corners = apply_maps(maps, *frame_grid(science.shape, 9))
-    inside = (reference_stars.x > corners[0].min()) & (reference_stars.x < corners[0].max())
-    inside &= (reference_stars.y > corners[1].min()) & (reference_stars.y < corners[1].max())
-    theirs = reference_stars.is_star & inside
-    return int(min(ours.sum(), theirs.sum()))
 
 
 def _asterism_map(

@@ -234,3 +234,21 @@ def test_registration_refuses_the_wrong_wcs_where_stars_are_too_few(spiral):
     trusted = spiral["DES", "r"]
     found = register(reference.image, reference.stars, trusted.image, science_stars=trusted.stars)
     assert found.overlap > 0.8
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (np.s_[:, ::-1], "mirrored left to right"),
+        (np.s_[::-1, :], "mirrored top to bottom"),
+        (np.s_[::-1, ::-1], "upside down"),
+    ],
+)
+def test_pixels_turned_against_their_header_are_refused_where_stars_are_few(test_data, turn, words):
+    folder = test_data / "decam_2018_transient" / "input_data"
+    reference = preprocess_image(plain_image(folder / "DEC-OBS04a.mini.fits"))
+    honest = plain_image(folder / "DEC-OBS04b.mini.fits")
+    science = preprocess_image(honest.with_(data=honest.data[turn].copy()))
+    with pytest.raises(AlgorithmError, match=words):
+        register(reference.image, reference.stars, science.image, science_stars=science.stars)
