@@ -39,7 +39,8 @@ def _secret_key() -> str:
         return path.read_text().strip()
     key = secrets.token_urlsafe(64)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # sessions and password hashes will lie there: nobody else's to read
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
         path.write_text(key)
     except OSError as error:

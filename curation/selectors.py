@@ -97,7 +97,7 @@ def _owners(rows: list[Detection]) -> dict[UUID, UUID]:
 
 
 def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[Detection]:
-    """Kept detections of objects this curator has not decided, in the order of the queue."""
+    """Kept detections of active surveys, of objects this curator has not decided, best first."""
     mine = current_verdicts(curator=curator)
     skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
     decided_owner = ObjectDetection.objects.filter(detection__in=mine.values("detection")).values(
@@ -108,7 +108,7 @@ def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[De
         detection=OuterRef("pk"),
     )
     return (
-        Detection.objects.filter(is_kept=True)
+        Detection.objects.filter(is_kept=True, observation__survey__is_active=True)
         .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey", "run", "run__difference_run")

@@ -233,7 +233,11 @@ def _cut_bars(failed: Mapping[str, int], n_candidates: int) -> tuple[BarRow, ...
 def _plane_bars(counts: Mapping[str, int], shape: Sequence[int]) -> tuple[BarRow, ...]:
     n_pixels = shape[0] * shape[1]
     # PostgreSQL keeps the keys of JSON in an order of its own
-    found = [(plane.name, counts[plane.name]) for plane in MaskPlane if plane.name in counts]
+    found = [
+        (plane.name, counts[plane.name])
+        for plane in MaskPlane
+        if plane.name and plane.name in counts
+    ]
     return tuple(
         BarRow(name.replace("_", " ").lower(), count, count / n_pixels, _bar(count, n_pixels))
         for name, count in found

@@ -135,6 +135,15 @@ def test_the_queue_offers_the_best_candidate_of_each_object_once() -> None:
     assert next_candidates(curator, limit=1, exclude=[best.pk]) == [alone]
 
 
+def test_a_survey_that_is_put_aside_leaves_the_queue() -> None:
+    curator, detection = make_user(), make_detection()
+    survey = detection.observation.survey
+    assert next_candidates(curator) == [detection]
+    survey.is_active = False
+    survey.save()
+    assert (next_candidates(curator), open_count(curator)) == ([], 0)
+
+
 def test_a_decided_object_leaves_my_queue_and_an_undo_brings_it_back() -> None:
     owner, me, you = make_object(), make_user(), make_user()
     detection = make_member(owner)
