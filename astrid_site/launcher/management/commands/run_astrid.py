@@ -95,7 +95,6 @@ class Command(BaseCommand):
         self._say("Preparing the database ...")
         try:
             call_command("migrate", interactive=False, verbosity=0)
-            call_command("createcachetable", verbosity=0)
         except DatabaseError as error:
             msg = f"the database does not answer or cannot be migrated: {error}"
             raise CommandError(msg) from error
