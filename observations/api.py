@@ -224,6 +224,7 @@ def _submit(request: Request, fields: dict[str, Any]) -> tuple[int, dict[str, An
         file_name=str(upload.name),
         overrides=fields,
         companions={name: uploaded_path(plane) for name, plane in given.items()},
+        companion_names={name: str(plane.name) for name, plane in given.items()},
         submitted_by=person(request),
     )
     answer = {"outcome": result.outcome, "reason": result.reason, "code": result.code}

@@ -11,7 +11,7 @@ from pathlib import Path
 from astrid_site.core.errors import ApplicationError
 from observations.models import Survey
 from observations.services.overrides import SIDECAR_NAME, Overrides, read_sidecar
-from observations.services.surveys import get_or_create_survey
+from observations.services.surveys import get_or_create_survey, get_or_draft_survey
 
 _IMAGES = {".fits", ".fit", ".fts", ".img"}
 _PACKED = {".gz", ".bz2", ".fz"}
@@ -151,17 +151,21 @@ def _named_files(name: str, table: Path, files: Sequence[Path], *, is_named: boo
     return by_name
 
 
-def survey_for(name: str, folder: Path) -> Survey:
-    """The survey of a name; a simulated folder tells how many template epochs it has."""
+def survey_for(name: str, folder: Path, *, dry_run: bool = False) -> Survey:
+    """The survey of a name; a simulated folder tells how many template epochs it has.
+
+    A dry run stores none: a survey that is not there yet is only drafted.
+    """
+    take = get_or_draft_survey if dry_run else get_or_create_survey
     beside = folder / _SIMULATION_NAME
     if not beside.is_file():
-        return get_or_create_survey(name)
+        return take(name)
     try:
         n_templates = int(json.loads(beside.read_text(encoding="utf-8"))["n_template_epochs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{beside.name}: does not describe a simulated survey: {error}"
         raise ApplicationError(msg) from error
-    return get_or_create_survey(
+    return take(
         name,
         is_simulated=True,
         description="Simulated sky: no photon in it was ever observed.",

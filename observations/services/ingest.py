@@ -57,6 +57,7 @@ def ingest_file(
     file_name: str,
     overrides: Mapping[str, Any] | None = None,
     companions: Mapping[str, Path] | None = None,
+    companion_names: Mapping[str, str] | None = None,
     submitted_by: User | None = None,
     dry_run: bool = False,
 ) -> IngestResult:
@@ -67,7 +68,7 @@ def ingest_file(
     corrected and begins anew. Other bytes under a known observation id are refused. Bad files raise
     nothing: the outcome says ``refused``, with a reason for people and a code for programs.
     """
-    file_name = PurePath(file_name.replace("\\", "/")).name[:255] or path.name
+    file_name = _last_part(file_name) or path.name
     try:
         values = parse_overrides(overrides or {})
         sha256 = digest(path)
@@ -77,7 +78,7 @@ def ingest_file(
             return _duplicate(known, file_name)
         frame = understand(
             path, survey, file_name=file_name, sha256=sha256, overrides=values,
-            companions=dict(companions or {}),
+            companions=dict(companions or {}), companion_names=_clean(companion_names),
         )  # fmt: skip
         if known:
             reason = revise(known, frame, changed=changed, actor=submitted_by, dry_run=dry_run)
@@ -105,6 +106,15 @@ def ingest_file(
         # another process took the same file in between our look and our write
         return _lost_race(survey, sha256, file_name)
     return IngestResult(observation, "created", "", "", file_name)
+
+
+def _last_part(name: str) -> str:
+    """A file's name without the folders that some browsers send with it."""
+    return PurePath(name.replace("\\", "/")).name[:255]
+
+
+def _clean(names: Mapping[str, str] | None) -> dict[str, str]:
+    return {what: clean for what, name in (names or {}).items() if (clean := _last_part(name))}
 
 
 def _find_same_bytes(survey: Survey, sha256: str) -> Observation | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ class Frame:
     companions: dict[str, Path]
     place: dict[str, Any]
     defects: list[str]
+    companion_names: Mapping[str, str] = field(default_factory=dict)
+    """What a person calls the companions; their paths' own names where it says nothing."""
 
 
 class RefusedError(Exception):
@@ -53,6 +55,7 @@ def understand(
     sha256: str,
     overrides: dict[str, Any],
     companions: dict[str, Path],
+    companion_names: Mapping[str, str] | None = None,
 ) -> Frame:
     """Gate the file and its companions and read what the header says."""
     from astrid_site.imaging.fits_io import read_header
@@ -64,7 +67,8 @@ def understand(
         reason = f"{width} x {height} pixels; a frame needs {MIN_SIDE_PIX} or more on each side"
         raise RefusedError(reason, "too_small")
     metadata = metadata_of(record.header, survey=survey, file_name=file_name, now=timezone.now())
-    _check_companions(companions, shape=record.shape)
+    names = {what: path.name for what, path in companions.items()} | dict(companion_names or {})
+    _check_companions(companions, names, shape=record.shape)
     defects = [*metadata.defects, *record.warnings]
     if metadata.band is None and "band" not in overrides:
         defects.append(f"no band: {metadata.band_source}")
@@ -83,6 +87,7 @@ def understand(
         companions=companions,
         place=place,
         defects=defects,
+        companion_names=names,
     )
 
 
@@ -103,14 +108,16 @@ def calibration_kind(frame: Frame) -> str | None:
     return None if kind == SCIENCE else kind
 
 
-def _check_companions(companions: Mapping[str, Path], *, shape: tuple[int, int]) -> None:
+def _check_companions(
+    companions: Mapping[str, Path], names: Mapping[str, str], *, shape: tuple[int, int]
+) -> None:
     from astrid_site.imaging.fits_io import read_header
 
     for what, path in companions.items():
-        found = read_header(path, file_name=path.name).shape
+        found = read_header(path, file_name=f"{what} {names[what]}").shape
         if what != "psf" and found != shape:
             reason = (
-                f"its {what} {path.name} has {found[1]} x {found[0]} pixels, "
+                f"its {what} {names[what]} has {found[1]} x {found[0]} pixels, "
                 f"the frame {shape[1]} x {shape[0]}"
             )
             raise RefusedError(reason, "companion_shape")

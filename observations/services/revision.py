@@ -51,7 +51,10 @@ def keep_companions(frame: Frame) -> dict[str, StoredFile]:
     """Store a frame's companions; by the column they belong to."""
     return {
         f"{what}_file": put_file(
-            path, kind=FileKind.COMPANION, name=path.name, media_type=FITS_MEDIA_TYPE
+            path,
+            kind=FileKind.COMPANION,
+            name=frame.companion_names.get(what, path.name),
+            media_type=FITS_MEDIA_TYPE,
         )
         for what, path in frame.companions.items()
     }

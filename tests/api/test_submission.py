@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from astrid_site.accounts import services as account_services
 from astrid_site.core import tasking
-from astrid_site.core.models import IdempotencyKey, Job, StoredFile
+from astrid_site.core.models import FileKind, IdempotencyKey, Job, StoredFile
 from observations.models import Observation
 from tests.api.fixtures import frame_bytes
 from tests.web.factories import make_user
@@ -51,6 +51,26 @@ def test_a_frame_is_accepted_with_links_to_its_job_and_itself(api_as: Api) -> No
     seen = client.get(told["observation_url"]).json()
     assert (seen["exposure_s"], seen["target"], seen["role"]) == (30.0, "my field", "template")
     assert set(seen["overrides"]) >= {"exposure_s", "target"}
+
+
+@pytest.mark.django_db
+def test_a_bad_mask_is_refused_by_its_field_and_its_own_name(api_as: Api) -> None:
+    mask = upload(b"no plane at all" * 300, name="my mask.fits")
+    answer = submit(api_as("researcher"), frame_bytes(), mask=mask)
+    assert answer.status_code == 422
+    reason = answer.json()["reason"]
+    assert reason.startswith("mask my mask.fits: ")
+    assert ".upload" not in reason
+    assert not StoredFile.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_given_mask_keeps_the_name_it_was_sent_under(api_as: Api) -> None:
+    answer = submit(
+        api_as("researcher"), frame_bytes(1), mask=upload(frame_bytes(2), name="mine.fits")
+    )
+    assert answer.status_code == 202, answer.content
+    assert StoredFile.objects.get(kind=FileKind.COMPANION).name == "mine.fits"
 
 
 @pytest.mark.django_db

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 
+from astrid_site.core.models import StoredFile
 from tests.observations.factories import write_frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +59,18 @@ def test_what_looks_like_a_companion_of_a_neighbour_is_held_back(tmp_path: Path)
     assert {row["code"] for row in held.values()} == {"looks_like_companion"}
     assert "companion of a.fits" in held["a.noise.fits"]["reason"]
     assert "sidecar's noise, mask or psf column" in held["b_drz_wht.fits"]["reason"]
+
+
+@pytest.mark.django_db
+def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_frame(tmp_path / "a.fits")
+    call_command("ingest", str(tmp_path), "--survey", "A new survey", "--dry-run")
+    assert "would be taken in" in capsys.readouterr().out
+    tables = [model for model in apps.get_models() if model._meta.app_label == "observations"]
+    assert {model.__name__: model._default_manager.count() for model in tables} == dict.fromkeys(
+        (model.__name__ for model in tables), 0
+    )
+    assert not StoredFile.objects.exists()
 
 
 def test_a_database_without_tables_gives_one_line(tmp_path: Path) -> None:

@@ -263,6 +263,9 @@ def test_the_command_builds_reports_and_can_only_look(
 ) -> None:
     with pytest.raises(CommandError, match="no calibration frames"):
         call_command("build_masters")
+    with pytest.raises(CommandError, match="there is no survey 'nosuch'") as refused:
+        call_command("build_masters", "--survey", "nosuch")
+    assert refused.value.returncode == 2
     take(night, survey)
     call_command("build_masters", "--dry-run")
     assert "would be built" in capsys.readouterr().out

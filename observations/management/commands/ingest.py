@@ -85,7 +85,7 @@ def _ingest_all(
                 continue
             name = survey_name or candidate.folder_name
             if name not in surveys:
-                surveys[name] = survey_for(name, candidate.path.parent)
+                surveys[name] = survey_for(name, candidate.path.parent, dry_run=dry_run)
             results.append(
                 ingest_file(
                     candidate.path,

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.table import Table
 
+from observations.models import Survey
 from preprocessing.models import Camera
 from preprocessing.selectors import calibration_cameras
 from preprocessing.services import BuildResult, build_masters
@@ -31,8 +32,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Build and report."""
         cameras = calibration_cameras()
-        if options["survey"]:
-            cameras = cameras.filter(survey__name__iexact=options["survey"])
+        if name := options["survey"]:
+            if not Survey.objects.filter(name__iexact=name).exists():
+                msg = f"there is no survey {name!r}"
+                raise CommandError(msg, returncode=2)
+            cameras = cameras.filter(survey__name__iexact=name)
         if not cameras:
             msg = "no calibration frames; send some with: manage.py ingest FOLDER"
             raise CommandError(msg, returncode=2)
