@@ -182,7 +182,9 @@ def _ascii(text: str) -> str:
 def _planes(image: Image) -> list[fits.ImageHDU]:
     planes = []
     if image.variance is not None:
-        planes.append(fits.ImageHDU(image.variance.astype(np.float32), name="VARIANCE"))
+        variance = fits.ImageHDU(image.variance.astype(np.float32), name="VARIANCE")
+        variance.header["BUNIT"] = _squared(_ascii(image.unit))
+        planes.append(variance)
     mask = fits.ImageHDU(image.mask.astype(np.uint16), name="MASK")
     for keyword, card in plane_cards().items():
         mask.header[keyword] = card
@@ -195,6 +197,13 @@ def _planes(image: Image) -> list[fits.ImageHDU]:
         psf.header["PSFNSTAR"] = (image.psf.n_stars, "stars it was fitted to")
         planes.append(psf)
     return planes
+
+
+def _squared(unit: str) -> str:
+    """BUNIT of a variance; a compound unit needs its brackets, a pure number has none."""
+    if not unit or unit.isalpha():
+        return f"{unit}**2" if unit else ""
+    return f"({unit})**2"
 
 
 def _psf(hdu: fits.ImageHDU) -> PsfField:

@@ -6,7 +6,7 @@ It knows nothing of the code that measures detectors, so that its truth can judg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -296,8 +296,3 @@ def write_calibration_frames(directory: Path, detector: Detector, plan: NightPla
         write_frame(directory / name, frame.data, frame.header)
         paths.append(directory / name)
     return paths
-
-
-def with_header_gain(frame: RawFrame, factor: float) -> RawFrame:
-    """The frame with a gain card that is wrong by a factor."""
-    return replace(frame, header=frame.header | {"GAIN": float(frame.header["GAIN"]) * factor})

@@ -175,6 +175,7 @@ def trail_rows(
     result = truth.copy()
     for name in _ENDS:
         result[name] = np.full(len(truth), np.nan)
+        result[name].unit = "pix"
     shape = night.psf.shape
     rows = []
     for number, trail in enumerate(trails):

@@ -28,6 +28,21 @@ from astrid_site.imaging.sky_survey import (
 _WING_LEVEL = 0.2
 _WINDOW_PIX = 40
 _TRAIL_POINTS = 9
+#: What the numbers of the truth table are in; magnitudes are AB, a pure number has an empty unit.
+_UNITS = {
+    "epoch": "",
+    "mjd": "d",
+    "ra": "deg",
+    "dec": "deg",
+    "x": "pix",
+    "y": "pix",
+    "flux_adu": "adu",
+    "reference_flux_adu": "adu",
+    "mag": "mag",
+    "snr_ideal": "",
+    "snr_difference": "",
+    "host_id": "",
+}
 #: Main-belt asteroids near opposition move at 0.3 to 0.8 arcsec a minute.
 _ASTEROID_RATE = (0.3, 0.8)
 _ASTEROID_SNR = (8.0, 60.0)
@@ -244,7 +259,7 @@ def truth_table(
     mag = np.where(positive, -2.5 * np.log10(np.where(positive, mag_flux, 1.0)), np.nan)
     n = len(kept)
     bad = is_bad(exposure.mask)[np.rint(y).astype(int), np.rint(x).astype(int)]
-    return Table(
+    table = Table(
         {
             "field": np.full(n, scenery.name),
             "epoch": np.full(n, epoch),
@@ -272,3 +287,6 @@ def truth_table(
             "masked": bad,
         }
     )
+    for name, unit in _UNITS.items():
+        table[name].unit = unit
+    return table

@@ -10,6 +10,7 @@ import numpy as np
 
 from astrid_site.imaging.masks import plane_names
 from astrid_site.imaging.photometry import LIMIT_SIGMA, flux_to_mag
+from detection.management.subtraction_products import flux_unit
 from observations.algorithms.headers import ObservationMetadata
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
         SeriesReference,
     )
 
+#: What the numbers are in, a pure number in nothing; fluxes are in the reference's own unit.
 _UNITS = {
+    "flux_ratio": "",
+    "chi2": "",
+    "n_matched": "",
     "mjd": "d",
     "exposure_s": "s",
     "x": "pix",
@@ -31,6 +36,13 @@ _UNITS = {
     "total_magnitude_error": "mag",
     "limiting_magnitude": "mag",
 }
+_FLUXES = (
+    "difference_flux",
+    "difference_flux_error",
+    "limiting_flux",
+    "total_flux",
+    "total_flux_error",
+)
 
 
 @dataclass
@@ -112,18 +124,20 @@ def _columns(curve: SeriesCurve, row: SeriesRow) -> dict[str, Any]:
 
 def write_table(path: Path, curve: SeriesCurve) -> None:
     """light_curve.ecsv: one row for each frame, numbers masked where there are none."""
-    from astropy.table import MaskedColumn, Table
+    from astropy.table import Column, MaskedColumn, Table
 
     table = Table(masked=True)
+    flux = flux_unit(curve.reference.frame.image.unit)
+    units: dict[str, Any] = _UNITS | dict.fromkeys(_FLUXES, flux)
     rows = [_columns(curve, row) for row in curve.rows]
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
         if values.dtype.kind == "f":
             unknown = ~np.isfinite(values)
             values = np.where(unknown, 0.0, values)
-            table[name] = MaskedColumn(values, mask=unknown, unit=_UNITS.get(name))
+            table[name] = MaskedColumn(values, mask=unknown, unit=units[name])
         else:
-            table[name] = values
+            table[name] = Column(values, unit=units.get(name))
     table.meta = {
         "reference": list(curve.reference.names),
         "reference_notes": list(curve.reference.notes),

@@ -55,6 +55,11 @@ def test_every_frame_has_a_row_and_a_useless_one_its_reason(folder: Path, tmp_pa
     assert rows["science.fits"]["difference_flux_error"] > 0
     assert rows["science.fits"]["mjd"] == pytest.approx(60371.08367, abs=1e-4)
     assert table.meta["zero_point"] == 26.5
+    numbers = [name for name in table.colnames if table[name].dtype.kind in "fi"]
+    assert {name for name in numbers if table[name].unit is None} == set()
+    assert str(table["total_flux"].unit) == "adu"
+    assert str(table["rms_pix"].unit) == "pix"
+    assert str(table["chi2"].unit) == ""
     assert ET.parse(tmp_path / "light_curve.svg").getroot().tag.endswith("svg")
 
 

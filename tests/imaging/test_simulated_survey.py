@@ -62,6 +62,10 @@ def test_the_truth_table_reads_back(survey):
     assert list(part["object_id"]) == list(expected["object_id"])
     assert np.allclose(part["flux_adu"], expected["flux_adu"])
     assert (folder / part["file"][0]).is_file()
+    numbers = [name for name in truth.colnames if truth[name].dtype.kind in "fi"]
+    assert {name for name in numbers if truth[name].unit is None} == set()
+    assert (str(truth["flux_adu"].unit), str(truth["mag"].unit)) == ("adu", "mag")
+    assert (str(truth["ra"].unit), str(truth["x"].unit)) == ("deg", "pix")
 
 
 def test_the_same_survey_has_the_same_bytes_and_an_interrupted_one_is_completed(survey, tmp_path):
