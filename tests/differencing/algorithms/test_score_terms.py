@@ -144,9 +144,10 @@ def test_a_hopeless_difference_never_replaces_a_mediocre_one() -> None:
     grid = make_grid(snr=300.0, n_side=8, change=change)
     wide = constant_psf(moffat(fwhm=1.4 * FWHM, size=21), shape=grid.science.data.shape)
     grid = replace(grid, science=grid.science.with_(psf=wide))
-    kernel, zogy, chosen = (difference_of(grid, how) for how in ("kernel", "zogy", "auto"))
+    zogy, chosen = (difference_of(grid, method) for method in ("zogy", "auto"))
     assert zogy.quality == "fail"
-    assert kernel.quality == "downgrade"
-    assert float(kernel.metrics["chi2_stars_median"]) > 2.5
-    assert chosen.method == kernel.method
-    assert np.array_equal(chosen.score, kernel.score)
+    # the kernel's difference is poor enough for ZOGY to have been tried, and is kept
+    assert chosen.method.startswith("kernel")
+    assert chosen.quality == "downgrade"
+    assert 2.5 < float(chosen.metrics["chi2_stars_median"]) < 10.0
+    assert float(zogy.metrics["chi2_stars_median"]) > 50.0
