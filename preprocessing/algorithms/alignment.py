@@ -26,6 +26,7 @@ _DOUBTFUL_PIX = 0.2
 # the parabola through a peak of the correlation is no better than this
 _PIXELS_ERROR_PIX = 0.25
 _MIN_STARS = 5
+_SHARP_SNR = 30.0
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,15 @@ def _matched_shift(
         return None
     dx = reference_stars.x[pairs.reference] - science_stars.x[pairs.science]
     dy = reference_stars.y[pairs.reference] - science_stars.y[pairs.science]
+    # a centroid is no better than a width over its S/N: faint stars only blur what bright ones say
+    snr = np.minimum(reference_stars.snr[pairs.reference], science_stars.snr[pairs.science])
+    sharp = snr > _SHARP_SNR
+    if sharp.sum() >= _MIN_STARS:
+        dx, dy = dx[sharp], dy[sharp]
     centre = np.median(dx), np.median(dy)
     scatter = 1.4826 * float(np.median(np.hypot(dx - centre[0], dy - centre[1])))
     # a median is 1.25 times as uncertain as a mean
-    error = 1.25 * scatter / float(np.sqrt(n_stars))
+    error = 1.25 * scatter / float(np.sqrt(dx.size))
     return Alignment(float(np.hypot(*centre)), error, n_stars)
 
 

@@ -20,6 +20,7 @@ from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane, wri
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
+from detection.management.subtraction_frames import bring_together
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             for name, source in (("reference", reference_source), ("science", science_source))
         )
     with clock.stage("register"):
-        template = _make_template(reference, science, aligned=options["aligned"])
+        frames = bring_together(reference, science, aligned=options["aligned"])
+        template, science = frames.template, frames.science
     # only now: that the frames show different parts of the sky is the better reason
     for name, frame in (("reference", reference), ("science", science)):
         _require_psf(frame, name)
@@ -142,6 +144,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             stars=science.stars,
             config=SubtractionConfig(method=options["method"], threads=options["threads"]),
         )
+    subtraction = frames.judge(subtraction)
     with clock.stage("detect"):
         candidates = find_candidates(subtraction)
     with clock.stage("measure"):
@@ -149,6 +152,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     with clock.stage("write"):
         _write_products(output, subtraction, science_source, science)
         _write_candidates(output / "candidates.ecsv", kept, science.image)
+    notes += frames.doubts
     record = clock.report() | {
         "method": subtraction.method,
         "method_reason": subtraction.method_reason,
@@ -278,23 +282,6 @@ def _odd_about(reference: ImageSource, science: ImageSource) -> list[str]:
             "the reference was taken after the science image: what faded since shows as brightening"
         )
     return notes
-
-
-def _make_template(reference: Preprocessed, science: Preprocessed, *, aligned: bool) -> Image:
-    """The reference on the science grid."""
-    from preprocessing.algorithms.registration import register
-    from preprocessing.algorithms.warp import warp
-
-    if aligned and reference.image.shape != science.image.shape:
-        here, there = science.image.shape, reference.image.shape
-        msg = f"not aligned: {there[1]} x {there[0]} reference, {here[1]} x {here[0]} science"
-        raise AlgorithmError(msg, nx=there[1], ny=there[0])
-    if aligned:
-        return reference.image
-    registration = register(
-        reference.image, reference.stars, science.image, science_stars=science.stars
-    )
-    return warp(reference.image, registration, shape=science.image.shape)
 
 
 def _require_psf(frame: Preprocessed, name: str) -> None:

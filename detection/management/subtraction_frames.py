@@ -1,0 +1,68 @@
+"""The two frames of a subtraction on one grid, with one set of sky positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from astrid_site.imaging.errors import AlgorithmError
+
+if TYPE_CHECKING:
+    from astrid_site.imaging.image import Image
+    from differencing.algorithms.subtraction import Subtraction
+    from preprocessing.algorithms.preprocess import Preprocessed
+    from preprocessing.algorithms.registration import Registration
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What is subtracted from what.
+
+    ``science`` has the reference's sky positions; ``registration`` is None for frames said to be
+    aligned; ``doubts`` says what the user should not trust about the two.
+    """
+
+    template: Image
+    science: Preprocessed
+    registration: Registration | None
+    doubts: tuple[str, ...]
+
+    def judge(self, subtraction: Subtraction) -> Subtraction:
+        """The subtraction, no better than "downgrade" where there are doubts."""
+        if not self.doubts:
+            return subtraction
+        quality = "downgrade" if subtraction.quality == "pass" else subtraction.quality
+        reasons = (*subtraction.quality_reasons, *self.doubts)
+        return replace(subtraction, quality=quality, quality_reasons=reasons)
+
+
+def bring_together(reference: Preprocessed, science: Preprocessed, *, aligned: bool) -> Frames:
+    """The reference on the science grid, and the science frame on the reference's sky.
+
+    Raises
+    ------
+    AlgorithmError
+        If the frames cannot be registered, or are not aligned though they are said to be.
+    """
+    from differencing.algorithms.astrometry import describe_tie, tie_wcs
+    from preprocessing.algorithms.alignment import check_alignment
+    from preprocessing.algorithms.registration import register
+    from preprocessing.algorithms.warp import warp
+
+    pair, shape = (reference.image, reference.stars, science.image), science.image.shape
+    if aligned and reference.image.shape != shape:
+        there = reference.image.shape
+        msg = f"not aligned: {there[1]} x {there[0]} reference, {shape[1]} x {shape[0]} science"
+        raise AlgorithmError(msg, nx=there[1], ny=there[0])
+    doubts: list[str] = []
+    if aligned:
+        alignment = check_alignment(*pair, science_stars=science.stars)
+        doubts += [alignment.problem] if alignment.problem else []
+    registration = register(*pair, science_stars=science.stars, aligned=aligned)
+    template = reference.image if aligned else warp(reference.image, registration, shape=shape)
+    if reference.image.wcs is not None:
+        tied = tie_wcs(science.image.wcs, reference.image.wcs, registration, shape=shape)
+        science = replace(science, image=science.image.with_(wcs=tied.wcs))
+        said = describe_tie(tied)
+        doubts += [said] if said else []
+    return Frames(template, science, None if aligned else registration, tuple(doubts))
