@@ -14,6 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
+from detection.management.subtraction_products import PRODUCTS, flux_unit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,6 +122,68 @@ def test_timing_says_how_long_and_how_much(products: Path) -> None:
     assert record["quality"] in ("pass", "downgrade")
 
 
+def test_the_registration_is_recorded(products: Path) -> None:
+    found = json.loads((products / "timing.json").read_text())["registration"]
+    assert found["n_stars"] > 10
+    assert 0.0 < found["rms_pix"] < 0.5
+    # the simulated pair: 3.3 and 2.6 pixels, 0.1 degree about the middle
+    assert np.hypot(*found["shift_pix"]) == pytest.approx(np.hypot(3.3, 2.6), abs=0.15)
+    assert abs(found["rotation_deg"]) == pytest.approx(0.1, abs=0.02)
+    assert found["flux_ratio"] > 0
+
+
+def test_the_candidates_say_their_units_and_where_they_come_from(products: Path) -> None:
+    table = Table.read(products / "candidates.ecsv", format="ascii.ecsv")
+    units = {name: table[name].unit for name in ("x", "y", "ra", "dec", "flux", "flux_error")}
+    assert {name: str(unit) for name, unit in units.items()} == {
+        "x": "pix",
+        "y": "pix",
+        "ra": "deg",
+        "dec": "deg",
+        "flux": "adu",
+        "flux_error": "adu",
+    }
+    assert str(table["score"].unit) == ""
+    assert "sigma" in table["score"].description
+    meta = table.meta
+    assert (meta["reference_file"], meta["science_file"]) == ("reference.fits", "science.fits")
+    assert meta["threshold_sigma"] == 5.0
+    assert np.abs(table["score"]).min() >= meta["threshold_sigma"]
+    # the simulated headers have no date and no filter: said as unknown, not left out
+    assert meta["mjd"] is None
+    assert meta["band"] is None
+    assert meta["method"].startswith(("kernel", "zogy"))
+    assert isinstance(meta["quality_reasons"], list)
+    assert 1.0 < meta["psf_fwhm_pix"] < 20.0
+    assert meta["software_version"]
+
+
+def test_the_images_say_their_units(products: Path) -> None:
+    with fits.open(products / "difference.fits") as difference:
+        assert difference[0].header["BUNIT"] == "adu"
+        assert difference["VARIANCE"].header["BUNIT"] == "adu**2"
+    with fits.open(products / "score.fits") as score:
+        assert score[0].header["BUNIT"] == ""
+        assert "significance [sigma]" in " ".join(score[0].header["HISTORY"])
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("ADU", "adu"),
+        ("counts", "ct"),
+        ("ELECTRONS/S", "electron / s"),
+        ("e-", "electron"),
+        ("DN", "DN"),
+        ("MJy/sr", "MJy / sr"),
+        ("no such unit", "DN"),
+        ("", "DN"),
+    ],
+)
+def test_a_unit_is_read_as_it_is_meant(text: str, unit: str) -> None:
+    assert flux_unit(text).to_string() == unit
+
+
 def test_a_file_that_is_no_image_is_one_line_and_exit_code_2(
     files: tuple[Path, SimulatedPair], tmp_path: Path
 ) -> None:
@@ -168,7 +231,11 @@ def test_given_noise_and_psf_are_the_truth(
     )
     assert done.returncode == 0, done.stderr
     notes = json.loads((tmp_path / "out" / "timing.json").read_text())["notes"]
-    assert notes.count("the variance was given, not measured") == 2
+    told = [note for note in notes if note.endswith("the variance was given, not measured")]
+    assert sorted(told) == [
+        f"{name}: the variance was given, not measured" for name in ("reference", "science")
+    ]
+    assert len(notes) == len(set(notes))
     with fits.open(tmp_path / "out" / "score.fits") as score:
         assert 1.4826 * np.median(np.abs(score[0].data)) == pytest.approx(1.0, abs=0.1)
 
@@ -179,6 +246,9 @@ def test_given_noise_and_psf_are_the_truth(
         ("--science-noise", np.ones((10, 12)), "12 x 10 pixels"),
         ("--reference-noise", np.full((384, 384), -1.0), "positive nowhere"),
         ("--science-psf", np.zeros((15, 15)), "no light"),
+        ("--science-psf", np.pad([[1.0]], 1), "(3 x 3 pixels)"),
+        ("--science-psf", np.pad([[1.0]], 7), "one pixel"),
+        ("--science-psf", np.full((15, 15), 3e38), "no light"),
         ("--reference-psf", np.ones((3, 15, 15)), "two-dimensional"),
     ],
 )
@@ -210,6 +280,44 @@ def test_a_frame_that_shows_nothing_is_refused(
     empty = write_plane(tmp_path / "empty.fits", values)
     options = ("--aligned",) if words.startswith("PSF") else ()
     refuse(files[0] / "reference.fits", empty, tmp_path, words, *options)
+
+
+@pytest.mark.parametrize("number", [0, -4])
+def test_fewer_than_one_thread_is_one_line_and_exit_code_2(tmp_path: Path, number: int) -> None:
+    done = run_command("a.fits", "b.fits", "--output", tmp_path, "--threads", number)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"CommandError: --threads: at least 1 is needed, got {number}"
+
+
+def test_a_failed_run_leaves_no_products_of_a_former_one(tmp_path: Path) -> None:
+    for name in (*PRODUCTS, "mine.txt"):
+        (tmp_path / name).write_text("of yesterday")
+    refuse(tmp_path / "absent.fits", tmp_path / "absent.fits", tmp_path, "absent.fits")
+    done = run_command("absent.fits", "absent.fits", "--output", tmp_path)
+    assert done.returncode == 2
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.txt"]
+
+
+def test_a_file_to_be_read_is_never_overwritten(tmp_path: Path) -> None:
+    mine = tmp_path / "difference.fits"
+    mine.write_text("precious")
+    done = run_command("absent.fits", mine, "--output", tmp_path)
+    assert done.returncode == 2
+    assert "would be overwritten" in done.stderr
+    assert mine.read_text() == "precious"
+
+
+def test_a_negative_gain_is_said_and_not_used(
+    files: tuple[Path, SimulatedPair], tmp_path: Path
+) -> None:
+    with fits.open(files[0] / "science.fits") as frame:
+        frame[0].header["GAIN"] = -1.5
+        frame.writeto(tmp_path / "science.fits")
+    done = run_command(
+        files[0] / "reference.fits", tmp_path / "science.fits", "--output", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "warning: science: header: gain is negative (GAIN = -1.5); it is not used" in done.stderr
 
 
 def test_frames_of_other_sky_are_refused(files: tuple[Path, SimulatedPair], tmp_path: Path) -> None:

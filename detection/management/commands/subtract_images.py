@@ -16,11 +16,21 @@ from django.core.management.base import BaseCommand, CommandError
 from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
-from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane, write_image
+from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from detection.management.subtraction_frames import bring_together
+from detection.management.subtraction_products import (
+    CANDIDATES,
+    PRODUCTS,
+    RECORD,
+    describe_registration,
+    describe_run,
+    forget_former_run,
+    write_candidates,
+    write_images,
+)
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
@@ -30,6 +40,10 @@ if TYPE_CHECKING:
     from preprocessing.algorithms.preprocess import Preprocessed
 
 _EXIT_BAD_INPUT = 2
+#: A PSF needs a peak and something around it.
+_MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
+#: Least significance of a candidate [sigma].
+_THRESHOLD = 5.0
 #: From saturated bytes to frames calibrated in janskys [electrons per unit].
 _PLAUSIBLE_GAIN = (1e-4, 1e9)
 
@@ -62,7 +76,11 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run the stages; bad input ends in one line and exit code 2."""
         clock = _StageClock(self.stderr.write)
+        if options["threads"] < 1:
+            msg = f"--threads: at least 1 is needed, got {options['threads']}"
+            raise CommandError(msg, returncode=_EXIT_BAD_INPUT)
         try:
+            _prepare_output(options)
             _subtract_files(options, clock)
         except (ImageReadError, AlgorithmError) as error:
             raise CommandError(_one_line(error), returncode=_EXIT_BAD_INPUT) from error
@@ -106,10 +124,22 @@ class _StageClock:
         }
 
 
+def _prepare_output(options: dict[str, Any]) -> None:
+    """An output folder without the products of a former run; what is to be read is not touched."""
+    output: Path = options["output"]
+    output.mkdir(parents=True, exist_ok=True)
+    targets = {(output / name).resolve() for name in PRODUCTS}
+    for name in ("reference", "science"):
+        for key in (name, f"{name}_mask", f"{name}_noise", f"{name}_psf"):
+            if options[key] is not None and options[key].resolve() in targets:
+                msg = f"{options[key]}: would be overwritten; choose another --output"
+                raise CommandError(msg, returncode=_EXIT_BAD_INPUT)
+    forget_former_run(output)
+
+
 def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     """From two files to the products."""
     output: Path = options["output"]
-    output.mkdir(parents=True, exist_ok=True)
     with clock.stage("read"):
         reference_source = _read(options["reference"], options["reference_mask"])
         science_source = _read(options["science"], options["science_mask"])
@@ -117,7 +147,11 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             name: _read_given(name, options, source.image.shape)
             for name, source in (("reference", reference_source), ("science", science_source))
         }
-        notes = _odd_about(reference_source, science_source)
+        notes = _odd_about(
+            reference_source,
+            science_source,
+            names=(options["reference"].name, options["science"].name),
+        )
     # torch and its relatives take a second to load: only once the files are known to be good
     import torch
 
@@ -125,7 +159,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     from differencing.algorithms.subtract import SubtractionConfig, subtract
     from preprocessing.algorithms.preprocess import preprocess_image
 
-    torch.set_num_threads(max(1, options["threads"]))
+    torch.set_num_threads(options["threads"])
     with clock.stage("preprocess"):
         reference, science = (
             _named(name, preprocess_image, source.image, **given[name])
@@ -146,12 +180,20 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         )
     subtraction = frames.judge(subtraction)
     with clock.stage("detect"):
-        candidates = find_candidates(subtraction)
+        candidates = find_candidates(subtraction, threshold=_THRESHOLD)
     with clock.stage("measure"):
         kept = _measure(subtraction, template, science, candidates)
     with clock.stage("write"):
-        _write_products(output, subtraction, science_source, science)
-        _write_candidates(output / "candidates.ecsv", kept, science.image)
+        write_images(output, subtraction, science_source, science)
+        meta = describe_run(
+            subtraction,
+            science,
+            science_source,
+            reference_file=options["reference"].name,
+            science_file=options["science"].name,
+            threshold=_THRESHOLD,
+        )
+        write_candidates(output / CANDIDATES, kept, science.image, meta=meta)
     notes += frames.doubts
     record = clock.report() | {
         "method": subtraction.method,
@@ -161,11 +203,12 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         "metrics": subtraction.metrics,
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
-        "notes": [*notes, *reference.notes, *science.notes],
+        "registration": describe_registration(frames.registration, science.image.shape),
+        "notes": _all_notes(notes, reference, science),
     }
     for note in notes:
         clock.say(f"warning: {note}")
-    (output / "timing.json").write_text(json.dumps(record, indent=1) + "\n")
+    (output / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     clock.say(
         f"{len(kept)} candidates of {len(candidates)} peaks, {subtraction.method}, "
         f"quality {subtraction.quality}: {output}"
@@ -232,15 +275,34 @@ def _given_psf(path: Path, shape: tuple[int, int]) -> PsfField:
     from preprocessing.services import given_psf
 
     plane = read_plane(path)
-    try:
-        return given_psf(plane, shape=shape)
-    except AlgorithmError as error:
-        raise ImageReadError(
-            f"{error.message} ({plane.shape[1]} x {plane.shape[0]} pixels).",
-            file_name=path.name,
-            code="shape",
-            remedy="Give an image of at least 5 x 5 pixels with the star in its middle.",
-        ) from error
+    flaw = _flaw_of_psf(plane)
+    if not flaw:
+        try:
+            field = given_psf(plane, shape=shape)
+        except (AlgorithmError, ValueError) as error:
+            flaw = str(error)
+        else:
+            if field.fwhm_pix < 0.9 * field.coefficients.shape[-1]:
+                return field
+            flaw = "the given PSF does not fall off within its image"
+    raise ImageReadError(
+        f"{flaw} ({plane.shape[1]} x {plane.shape[0]} pixels).",
+        file_name=path.name,
+        code="shape",
+        remedy="Give an image of at least 5 x 5 pixels with the star in its middle.",
+    )
+
+
+def _flaw_of_psf(plane: NDArray[np.float32]) -> str:
+    """Why an image can be no PSF, empty where it may be one."""
+    light = np.where(np.isfinite(plane), plane, 0.0).astype(np.float64)
+    if min(plane.shape) < _MIN_PSF_SIDE:
+        return "the given PSF is too small"
+    if not 0.0 < light.sum() < np.finfo(np.float32).max:
+        return "the given PSF has no light, or more than can be counted"
+    if (light > 1e-3 * light.max()).sum() < _MIN_PSF_PIXELS:
+        return "the light of the given PSF lies in about one pixel"
+    return ""
 
 
 def _plane_like(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -266,13 +328,31 @@ def _named(
         raise AlgorithmError(f"{name}: {error.message}", **error.numbers) from error
 
 
-def _odd_about(reference: ImageSource, science: ImageSource) -> list[str]:
-    """What a person should know before believing the signs of the candidates."""
-    times = [
-        read_metadata(source.header, keywords=None, file_name="").observed_at
-        for source in (reference, science)
+def _all_notes(notes: list[str], reference: Preprocessed, science: Preprocessed) -> list[str]:
+    """Every note once, with the frame it is about."""
+    of_frames = [
+        f"{name}: {note}"
+        for name, frame in (("reference", reference), ("science", science))
+        for note in frame.notes
     ]
+    return list(dict.fromkeys([*notes, *of_frames]))
+
+
+def _odd_about(
+    reference: ImageSource, science: ImageSource, *, names: tuple[str, str]
+) -> list[str]:
+    """What a person should know before believing the signs of the candidates."""
+    said = [
+        read_metadata(source.header, keywords=None, file_name=name)
+        for source, name in zip((reference, science), names, strict=True)
+    ]
+    times = [facts.observed_at for facts in said]
     notes = [
+        f"{name}: header: {defect}" + ("; it is not used" if " = " in defect else "")
+        for name, facts in zip(("reference", "science"), said, strict=True)
+        for defect in facts.defects
+    ]
+    notes += [
         f"{name}: a gain of {gain:.3g} electrons per unit is implausible; the noise may be wrong"
         for name, gain in (("reference", reference.image.gain), ("science", science.image.gain))
         if gain is not None and not _PLAUSIBLE_GAIN[0] <= gain <= _PLAUSIBLE_GAIN[1]
@@ -303,59 +383,3 @@ def _measure(
     measured = measure(subtraction, template, science.image, candidates, stars=science.stars)
     config = CutConfig()
     return [m for m in measured if all(cut.kept for cut in apply_cuts(m, config))]
-
-
-def _write_products(
-    output: Path, subtraction: Subtraction, source: ImageSource, science: Preprocessed
-) -> None:
-    """difference.fits, score.fits and difference_psf.fits."""
-    image = science.image
-    history = [
-        f"science minus template by {subtraction.method}: {subtraction.method_reason}",
-        f"quality {subtraction.quality} " + "; ".join(subtraction.quality_reasons),
-    ]
-    difference = image.with_(
-        data=subtraction.difference,
-        variance=subtraction.variance,
-        mask=subtraction.mask,
-        psf=subtraction.psf,
-    )
-    write_image(output / "difference.fits", difference, header=source.header, history=history)
-    score = Image(data=subtraction.score, mask=subtraction.mask, wcs=image.wcs, unit="")
-    write_image(output / "score.fits", score, header={}, history=["significance [sigma]"])
-    ny, nx = image.shape
-    central = subtraction.psf.at((nx - 1) / 2.0, (ny - 1) / 2.0)[0]
-    psf = Image(data=central, mask=np.zeros(central.shape, np.uint16), psf=subtraction.psf, unit="")
-    write_image(
-        output / "difference_psf.fits",
-        psf,
-        header={},
-        history=["PSF of the difference at the centre; its field in HDU PSF"],
-    )
-
-
-def _write_candidates(path: Path, kept: list[Measurement], image: Image) -> None:
-    """candidates.ecsv: positions 0-based, sky positions masked where there is no WCS."""
-    from astropy.table import MaskedColumn, Table
-
-    x = np.array([m.x for m in kept], dtype=np.float64)
-    y = np.array([m.y for m in kept], dtype=np.float64)
-    ra, dec = np.zeros(len(kept)), np.zeros(len(kept))
-    if image.wcs is not None and len(kept):
-        ra, dec = image.wcs.all_pix2world(x, y, 0)
-    unknown = ~(np.isfinite(ra) & np.isfinite(dec)) | (image.wcs is None)
-    table = Table(
-        {
-            "x": x,
-            "y": y,
-            "ra": MaskedColumn(np.where(unknown, 0.0, ra), mask=unknown, unit="deg"),
-            "dec": MaskedColumn(np.where(unknown, 0.0, dec), mask=unknown, unit="deg"),
-            "score": np.array([m.score for m in kept], dtype=np.float64),
-            "flux": np.array([m.flux for m in kept], dtype=np.float64),
-            "flux_error": np.array([m.flux_error for m in kept], dtype=np.float64),
-            "flags": np.array([m.mask_flags for m in kept], dtype=np.int64),
-        }
-    )
-    partial = path.with_name(path.name + ".part")
-    table.write(partial, format="ascii.ecsv", overwrite=True)
-    partial.replace(path)
