@@ -249,6 +249,7 @@ def test_given_noise_and_psf_are_the_truth(
         ("--science-psf", np.pad([[1.0]], 1), "(3 x 3 pixels)"),
         ("--science-psf", np.pad([[1.0]], 7), "one pixel"),
         ("--science-psf", np.full((15, 15), 3e38), "no light"),
+        ("--science-psf", np.outer(*[np.hanning(23)[4:-4]] * 2), "does not fall off"),
         ("--reference-psf", np.ones((3, 15, 15)), "two-dimensional"),
     ],
 )

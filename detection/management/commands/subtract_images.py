@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _EXIT_BAD_INPUT = 2
 #: A PSF needs a peak and something around it.
 _MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
+#: A width above this part of its image leaves no blank sky to measure beside a source.
+_MAX_PSF_FILL = 0.6
 #: Least significance of a candidate [sigma].
 _THRESHOLD = 5.0
 #: From saturated bytes to frames calibrated in janskys [electrons per unit].
@@ -282,7 +284,7 @@ def _given_psf(path: Path, shape: tuple[int, int]) -> PsfField:
         except (AlgorithmError, ValueError) as error:
             flaw = str(error)
         else:
-            if field.fwhm_pix < 0.9 * field.coefficients.shape[-1]:
+            if field.fwhm_pix < _MAX_PSF_FILL * field.coefficients.shape[-1]:
                 return field
             flaw = "the given PSF does not fall off within its image"
     raise ImageReadError(
