@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,3 +205,15 @@ def forget_former_run(output: Path) -> None:
     """Remove what an earlier run left, lest a failed run seem to have made it."""
     for name in PRODUCTS:
         (output / name).unlink(missing_ok=True)
+
+
+def write_record(path: Path, subtraction: Subtraction, numbers: Mapping[str, Any]) -> None:
+    """What was done and how well, beside the numbers of the run."""
+    said = {
+        "method": subtraction.method,
+        "method_reason": subtraction.method_reason,
+        "quality": subtraction.quality,
+        "quality_reasons": list(subtraction.quality_reasons),
+        "metrics": subtraction.metrics,
+    }
+    path.write_text(json.dumps(dict(numbers) | said, indent=1) + "\n")

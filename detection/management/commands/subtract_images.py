@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import time
 from argparse import ArgumentParser
@@ -30,6 +29,7 @@ from detection.management.subtraction_products import (
     forget_former_run,
     write_candidates,
     write_images,
+    write_record,
 )
 from observations.algorithms.headers import read_metadata
 
@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from preprocessing.algorithms.preprocess import Preprocessed
 
 _EXIT_BAD_INPUT = 2
+_ROLES = ("reference", "science")
 #: A PSF needs a peak and something around it.
 _MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
 #: A width above this part of its image leaves no blank sky to measure beside a source.
-_MAX_PSF_FILL = 0.6
+_MAX_PSF_FILL = 0.41
 #: Least significance of a candidate [sigma].
 _THRESHOLD = 5.0
 #: From saturated bytes to frames calibrated in janskys [electrons per unit].
@@ -143,17 +144,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     """From two files to the products."""
     output: Path = options["output"]
     with clock.stage("read"):
-        reference_source = _read(options["reference"], options["reference_mask"])
-        science_source = _read(options["science"], options["science_mask"])
-        given = {
-            name: _read_given(name, options, source.image.shape)
-            for name, source in (("reference", reference_source), ("science", science_source))
-        }
-        notes = _odd_about(
-            reference_source,
-            science_source,
-            names=(options["reference"].name, options["science"].name),
-        )
+        pair, given, notes = _read_pair(options)
     # torch and its relatives take a second to load: only once the files are known to be good
     import torch
 
@@ -165,7 +156,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     with clock.stage("preprocess"):
         reference, science = (
             _named(name, preprocess_image, source.image, **given[name])
-            for name, source in (("reference", reference_source), ("science", science_source))
+            for name, source in pair.items()
         )
     with clock.stage("register"):
         frames = bring_together(reference, science, aligned=options["aligned"])
@@ -186,23 +177,18 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     with clock.stage("measure"):
         kept = _measure(subtraction, template, science, candidates)
     with clock.stage("write"):
-        write_images(output, subtraction, science_source, science)
+        write_images(output, subtraction, pair["science"], science)
         meta = describe_run(
             subtraction,
             science,
-            science_source,
+            pair["science"],
             reference_file=options["reference"].name,
             science_file=options["science"].name,
             threshold=_THRESHOLD,
         )
         write_candidates(output / CANDIDATES, kept, science.image, meta=meta)
     notes += frames.doubts
-    record = clock.report() | {
-        "method": subtraction.method,
-        "method_reason": subtraction.method_reason,
-        "quality": subtraction.quality,
-        "quality_reasons": list(subtraction.quality_reasons),
-        "metrics": subtraction.metrics,
+    numbers = {
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
         "registration": describe_registration(frames.registration, science.image.shape),
@@ -210,11 +196,21 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     }
     for note in notes:
         clock.say(f"warning: {note}")
-    (output / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+    write_record(output / RECORD, subtraction, clock.report() | numbers)
     clock.say(
         f"{len(kept)} candidates of {len(candidates)} peaks, {subtraction.method}, "
         f"quality {subtraction.quality}: {output}"
     )
+
+
+def _read_pair(
+    options: dict[str, Any],
+) -> tuple[dict[str, ImageSource], dict[str, dict[str, Any]], list[str]]:
+    """Both images by their role, what was given beside each, and what is odd about them."""
+    pair = {name: _read(options[name], options[f"{name}_mask"]) for name in _ROLES}
+    given = {name: _read_given(name, options, pair[name].image.shape) for name in _ROLES}
+    names = (options["reference"].name, options["science"].name)
+    return pair, given, _odd_about(pair["reference"], pair["science"], names=names)
 
 
 def _read(path: Path, mask_path: Path | None) -> ImageSource:
