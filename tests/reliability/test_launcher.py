@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management.base import CommandError
 
+from astrid_site.launcher.lock import only_launcher, running_launcher
 from astrid_site.launcher.ports import port_problem
 from astrid_site.launcher.supervisor import _SUMMARY, Supervisor
 from observations.management.commands.ingest import _report
@@ -215,12 +217,11 @@ def test_the_launcher_starts_all_tells_the_password_once_and_leaves_nothing(
         assert len(children) >= 4
         second = launch(tmp_path, "--port", str(servers.free_port()))
         refusal, _ = second.communicate(timeout=60)
-        assert "already runs on the data folder" in refusal
-        assert "Traceback" not in refusal
-        busy = launch(tmp_path, "--port", str(port))
-        refusal, _ = busy.communicate(timeout=60)
-        assert "choose another port" in refusal
+        assert f"already runs at http://127.0.0.1:{port}/ on the data folder" in refusal
+        assert f"kill {process.pid}" in refusal
         assert refusal.count("\n") == 1
+        same_port = launch(tmp_path, "--port", str(port))
+        assert same_port.communicate(timeout=60)[0] == refusal
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         process.communicate(timeout=20)
@@ -244,6 +245,35 @@ def test_the_launcher_starts_all_tells_the_password_once_and_leaves_nothing(
     finally:
         process.kill()
         process.communicate(timeout=10)
+
+
+def test_a_busy_port_is_told_in_one_line_and_nothing_is_written_before(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = launch(folder, "--port", str(taken.getsockname()[1]), ASTRID_SECRET_KEY="")
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "choose another port" in text
+    assert text.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_who_comes_second_is_told_where_the_first_one_is(tmp_path: Path) -> None:
+    assert running_launcher(tmp_path / "not there yet") == ""
+    assert not (tmp_path / "not there yet").exists()
+    with only_launcher(tmp_path, "http://127.0.0.1:8000/"):
+        said = running_launcher(tmp_path)
+        assert "already runs at http://127.0.0.1:8000/" in said
+        assert f"kill {os.getpid()}" in said
+        with (
+            pytest.raises(CommandError, match="already runs at"),
+            only_launcher(tmp_path, "http://127.0.0.1:9000/"),
+        ):
+            pytest.fail("two launchers hold one folder")
+        assert running_launcher(tmp_path) == said
+    assert running_launcher(tmp_path) == ""
 
 
 def test_a_data_folder_that_cannot_be_written_gives_one_line(tmp_path: Path) -> None:

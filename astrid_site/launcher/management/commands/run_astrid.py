@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -10,8 +9,6 @@ import sys
 import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from django.db import DatabaseError, connections
 from astrid_site.core import jobs, tasking
 from astrid_site.core.management.commands.load_demo import is_loaded
 from astrid_site.launcher.first_account import CURATOR, ensure_curator
+from astrid_site.launcher.lock import only_launcher, running_launcher
 from astrid_site.launcher.ports import is_listening, port_problem
 from astrid_site.launcher.supervisor import Supervisor
 
@@ -52,7 +50,7 @@ class Command(BaseCommand):
         """Check, prepare, start, tell, and watch until stopped."""
         self._check(options)
         stopping = _stop_on_signals()
-        with _only_launcher():
+        with only_launcher(Path(settings.DATA_DIR), _address(options)):
             password = self._prepare()
             supervisor = Supervisor(
                 Path(settings.DATA_DIR) / "logs",
@@ -83,11 +81,14 @@ class Command(BaseCommand):
         if options["images"] and not Path(options["images"]).is_dir():
             msg = f"{options['images']}: there is no such folder of images"
             raise CommandError(msg)
-        if problem := _folder_problem(Path(settings.DATA_DIR)):
-            msg = f"cannot write to the data folder {problem}; set ASTRID_DATA_DIR to another"
-            raise CommandError(msg)
+        # nothing is written before the address is known to be free
+        if said := running_launcher(Path(settings.DATA_DIR)):
+            raise CommandError(said)
         if problem := port_problem(options["host"], options["port"]):
             msg = f"cannot listen on {problem}; choose another port, e.g. make run PORT=8001"
+            raise CommandError(msg)
+        if problem := _folder_problem(Path(settings.DATA_DIR)):
+            msg = f"cannot write to the data folder {problem}; set ASTRID_DATA_DIR to another"
             raise CommandError(msg)
 
     def _prepare(self) -> str | None:
@@ -100,6 +101,7 @@ class Command(BaseCommand):
             raise CommandError(msg) from error
         tasking.prepare_broker_folder()
         Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+        str(settings.SECRET_KEY)  # made once, before processes that would each make one
         if tasking.is_embedded():
             # No worker of this folder can be alive: this launcher holds the lock.
             jobs.expire_leases()
@@ -131,14 +133,18 @@ class Command(BaseCommand):
             supervisor.start("import", [*_manage(), "load_demo"], is_service=False)
 
     def _tell(self, options: dict[str, Any], password: str | None) -> None:
-        host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
         kept = "the one given at the first start (manage.py reset_curator_password makes a new one)"
         self._say("")
         self._say("AstrID is running. Stop it with Ctrl-C.")
-        self._say(f"  Address:  http://{host}:{options['port']}/")
+        self._say(f"  Address:  {_address(options)}")
         self._say(f"  Account:  {CURATOR}")
         self._say(f"  Password: {password or kept}")
         self._say("")
+
+
+def _address(options: dict[str, Any]) -> str:
+    host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
+    return f"http://{host}:{options['port']}/"
 
 
 def _manage() -> list[str]:
@@ -217,16 +223,3 @@ def _release_jobs() -> None:
     """Hand back what the stopped workers were at, so that the next start need not wait."""
     if tasking.is_embedded():
         jobs.release_running()
-
-
-@contextmanager
-def _only_launcher() -> Iterator[None]:
-    """Hold the data folder's lock; the kernel lets go of it however this process ends."""
-    path = Path(settings.DATA_DIR) / "launcher.lock"
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            msg = f"AstrID already runs on the data folder {settings.DATA_DIR}"
-            raise CommandError(msg) from None
-        yield
