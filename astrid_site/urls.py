@@ -31,7 +31,10 @@ object_urls = [
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
 ]
+handler400 = errors.bad_request
+handler403 = errors.not_allowed
 handler404 = errors.not_found
+handler500 = errors.failed
 urlpatterns = [
     path("", tonight.home, name="home"),
     path("tonight/<slug:name>/", tonight.part, name="tonight"),

@@ -20,6 +20,7 @@ from astrid_site.core.fields import FiniteFloatField, ListQuery, read_query
 from astrid_site.core.idempotency import answer_once
 from astrid_site.core.models import Job
 from astrid_site.core.permissions import person
+from astrid_site.core.problems import PROBLEM_TYPE, ProblemOutput, problem_body
 from astrid_site.core.status import RunStatus
 from observations import selectors, services
 from observations.models import Observation, Survey
@@ -129,7 +130,7 @@ class UploadTooLargeError(exceptions.APIException):
 class SubmissionOutput(serializers.Serializer[Any]):
     """What became of a submitted frame."""
 
-    outcome = serializers.ChoiceField(choices=["created", "updated", "duplicate", "refused"])
+    outcome = serializers.ChoiceField(choices=["created", "updated", "duplicate"])
     reason = serializers.CharField()
     code = serializers.CharField()
     observation = serializers.UUIDField(allow_null=True)
@@ -189,7 +190,11 @@ class ObservationList(generics.ListAPIView[Observation]):
 
     @extend_schema(
         request={"multipart/form-data": SubmissionInput},
-        responses={202: SubmissionOutput, 200: SubmissionOutput, 422: SubmissionOutput},
+        responses={
+            202: SubmissionOutput,
+            200: SubmissionOutput,
+            (422, PROBLEM_TYPE): ProblemOutput,
+        },
         parameters=[
             OpenApiParameter(
                 "Idempotency-Key",
@@ -227,8 +232,10 @@ def _submit(request: Request, fields: dict[str, Any]) -> tuple[int, dict[str, An
         companion_names={name: str(plane.name) for name, plane in given.items()},
         submitted_by=person(request),
     )
+    if result.outcome == "refused":
+        return 422, problem_body(422, result.code, result.reason, outcome="refused")
     answer = {"outcome": result.outcome, "reason": result.reason, "code": result.code}
-    status = {"created": 202, "updated": 202, "duplicate": 200, "refused": 422}[result.outcome]
+    status = {"created": 202, "updated": 202, "duplicate": 200}[result.outcome]
     return status, answer | _links(result.observation)
 
 

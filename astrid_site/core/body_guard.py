@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any, cast
@@ -25,6 +24,8 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
+from astrid_site.core.problems import PROBLEM_TYPE, problem_body
+
 Message = Mapping[str, Any]
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -36,9 +37,9 @@ SILENCE_S = 20.0
 GRACE_S = 20.0
 SLOWEST_BYTES_PER_S = 1024.0
 _WORDS = {
-    401: "Sign in before sending more than a megabyte.",
-    408: "The request body came too slowly.",
-    413: "The request body is too large.",
+    401: ("not_authenticated", "Sign in before sending more than a megabyte."),
+    408: ("too_slow", "The request body came too slowly."),
+    413: ("too_large", "The request body is too large."),
 }
 
 
@@ -46,7 +47,7 @@ class _RefusalError(Exception):
     """The body is not wanted; carries the HTTP status."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(_WORDS[status])
+        super().__init__(_WORDS[status][1])
         self.status = status
 
 
@@ -196,10 +197,9 @@ def _session_key(headers: Mapping[bytes, bytes]) -> str:
 
 
 async def _answer(status: int, send: Send) -> None:
-    problem = {"type": "about:blank", "status": status, "title": HTTPStatus(status).phrase}
-    body = json.dumps({**problem, "detail": _WORDS[status]}).encode()
+    body = json.dumps(problem_body(status, *_WORDS[status])).encode()
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", PROBLEM_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]

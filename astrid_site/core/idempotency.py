@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from astrid_site.core.errors import ApplicationError, ConflictError
 from astrid_site.core.models import IdempotencyKey
 from astrid_site.core.permissions import person
+from astrid_site.core.problems import PROBLEM_TYPE
 
 MAX_KEY_LENGTH = 200
 #: Answers are kept this long; a client that repeats itself later asks anew.
@@ -68,15 +69,18 @@ def answer_once(request: Request, act: Act) -> Response:
     """
     key = request.headers.get("Idempotency-Key", "")
     if not key:
-        status, answer = act()
-        return Response(answer, status=status)
+        return _answer(*act())
     if len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
         msg = f"Idempotency-Key: printable ASCII, at most {MAX_KEY_LENGTH} characters."
         raise ApplicationError(msg)
     digest = request_digest(request)
     claimed = _claim(request, key, digest)
     stored = _work(claimed, act) if claimed else _await_answer(request, key, digest)
-    return Response(stored.answer, status=stored.status)
+    return _answer(stored.status, stored.answer)
+
+
+def _answer(status: int, answer: dict[str, Any]) -> Response:
+    return Response(answer, status=status, content_type=PROBLEM_TYPE if status >= 400 else None)
 
 
 def _claim(request: Request, key: str, digest: str) -> IdempotencyKey | None:

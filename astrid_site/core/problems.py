@@ -10,13 +10,15 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
-from rest_framework import exceptions, status
+from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from astrid_site.core.errors import ApplicationError, ConflictError, TransientError
 
 logger = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
 
 #: Requests that Django itself cannot take in, with the answer each deserves; first match.
 _UNREADABLE: tuple[tuple[type[Exception], tuple[int, str, str]], ...] = (
@@ -63,7 +65,13 @@ def _unavailable() -> Response:
 
 
 def _problem(code: int, name: str, detail: str, **more: Any) -> Response:
-    body = {
+    body = problem_body(code, name, detail, **more)
+    return Response(body, status=code, content_type=PROBLEM_TYPE)
+
+
+def problem_body(code: int, name: str, detail: str, **more: Any) -> dict[str, Any]:
+    """The members of every REST error (RFC 9457); ``more`` are those of one kind of error."""
+    return {
         "type": f"urn:astrid:problem:{name}",
         "title": status_title(code),
         "status": code,
@@ -71,7 +79,19 @@ def _problem(code: int, name: str, detail: str, **more: Any) -> Response:
         "detail": detail,
         **more,
     }
-    return Response(body, status=code, content_type="application/problem+json")
+
+
+class ProblemOutput(serializers.Serializer[Any]):
+    """Why a request was refused; the same shape for every error of every endpoint."""
+
+    type = serializers.CharField(help_text="urn:astrid:problem:<code>")
+    title = serializers.CharField(help_text="The status in words.")
+    status = serializers.IntegerField()
+    code = serializers.CharField(help_text="Stable, for programs.")
+    detail = serializers.CharField(help_text="For people.")
+    errors = serializers.JSONField(  # type: ignore[assignment]  # shadows a serializer's own
+        required=False, help_text="What is wrong with each field, where fields are wrong."
+    )
 
 
 def status_title(code: int) -> str:
@@ -82,11 +102,13 @@ def status_title(code: int) -> str:
         status.HTTP_403_FORBIDDEN: "Not allowed",
         status.HTTP_404_NOT_FOUND: "Not found",
         status.HTTP_405_METHOD_NOT_ALLOWED: "Method not allowed",
+        status.HTTP_408_REQUEST_TIMEOUT: "Too slow",
         status.HTTP_409_CONFLICT: "Conflict",
         status.HTTP_413_REQUEST_ENTITY_TOO_LARGE: "Too large",
         status.HTTP_415_UNSUPPORTED_MEDIA_TYPE: "Unsupported media type",
         status.HTTP_422_UNPROCESSABLE_ENTITY: "Not processable",
         status.HTTP_429_TOO_MANY_REQUESTS: "Too many requests",
+        status.HTTP_500_INTERNAL_SERVER_ERROR: "Internal error",
         status.HTTP_503_SERVICE_UNAVAILABLE: "Unavailable",
     }
     return titles.get(code, "Error")

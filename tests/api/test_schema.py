@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 
 
 def test_the_schema_is_valid_and_made_without_a_warning() -> None:
@@ -33,6 +36,25 @@ def test_every_api_route_but_the_schemas_own_is_described(
         and f"/api/v1/{route}" not in described
     }
     assert missing == set()
+
+
+@pytest.mark.django_db
+def test_the_table_of_the_documents_names_every_endpoint_and_no_other(
+    api_as: Callable[[str], APIClient],
+) -> None:
+    paths = api_as("viewer").get("/api/v1/schema/").json()["paths"]
+    offered = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    rows = re.findall(r"^\| `([A-Z]+ /api/v1/[^`]*)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(offered)
+
+
+@pytest.mark.django_db
+def test_a_refused_frame_is_described_as_a_problem(api_as: Callable[[str], APIClient]) -> None:
+    schema = api_as("viewer").get("/api/v1/schema/").json()
+    told = schema["paths"]["/api/v1/observations/"]["post"]["responses"]["422"]["content"]
+    assert list(told) == ["application/problem+json"]
+    members = set(schema["components"]["schemas"]["ProblemOutput"]["properties"])
+    assert members >= {"type", "title", "status", "code", "detail"}
 
 
 @pytest.mark.django_db

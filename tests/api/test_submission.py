@@ -58,7 +58,7 @@ def test_a_bad_mask_is_refused_by_its_field_and_its_own_name(api_as: Api) -> Non
     mask = upload(b"no plane at all" * 300, name="my mask.fits")
     answer = submit(api_as("researcher"), frame_bytes(), mask=mask)
     assert answer.status_code == 422
-    reason = answer.json()["reason"]
+    reason = answer.json()["detail"]
     assert reason.startswith("mask my mask.fits: ")
     assert ".upload" not in reason
     assert not StoredFile.objects.exists()
@@ -86,8 +86,7 @@ def test_the_same_bytes_are_known_and_other_bytes_under_the_same_id_are_refused(
     other = submit(client, frame_bytes(2, OBSID="frame-1"))
     assert other.status_code == 422
     assert other.json()["outcome"] == "refused"
-    assert other.json()["code"]
-    assert other.json()["observation"] is None
+    assert (other.json()["code"], other.json()["status"]) == ("conflict", 422)
 
 
 @pytest.mark.django_db
@@ -125,7 +124,7 @@ def test_impossible_fields_are_refused(api_as: Api, fields: dict[str, str]) -> N
 def test_a_negative_exposure_is_refused_by_name(api_as: Api) -> None:
     answer = submit(api_as("researcher"), frame_bytes(), exposure_s="-3")
     assert answer.status_code == 422
-    assert "exposure_s" in answer.json()["reason"]
+    assert "exposure_s" in answer.json()["detail"]
 
 
 @pytest.mark.django_db
