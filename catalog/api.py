@@ -93,6 +93,9 @@ class ObjectQuery(ListQuery):
 
     state = serializers.ChoiceField(required=False, choices=AstroObject.State.choices)
     classification = serializers.CharField(required=False, max_length=30)
+    survey = serializers.CharField(
+        required=False, max_length=100, help_text="Name or slug: detected on its frames."
+    )
     q = serializers.CharField(required=False, max_length=40, help_text="Part of the name.")
     ordering = serializers.ChoiceField(
         required=False, choices=["-created_at", "created_at", "name", "-name"]

@@ -8,6 +8,7 @@ import re
 from django import forms
 
 from catalog.models import AstroObject
+from observations.models import Survey
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?$")
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[:\s]+(\d{1,2})(?:[:\s]+(\d{1,2}(?:\.\d*)?))?$")
@@ -61,7 +62,7 @@ class AngleField(forms.CharField):
 
 
 class ObjectSearchForm(forms.Form):
-    """State, part of the name, and a cone."""
+    """Part of the name, state, survey, and a cone."""
 
     name = forms.CharField(
         required=False,
@@ -71,6 +72,9 @@ class ObjectSearchForm(forms.Form):
     )
     state = forms.ChoiceField(
         required=False, label="State", choices=[("", "any"), *AstroObject.State.choices]
+    )
+    survey = forms.ModelChoiceField(
+        Survey.objects.order_by("name"), required=False, empty_label="any", to_field_name="slug"
     )
     ra = AngleField(is_hours=True, low=0, high=360, label="RA (° or h:m:s)")
     dec = AngleField(is_hours=False, low=-90, high=90, label="Dec (° or d:m:s)")

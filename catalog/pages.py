@@ -99,17 +99,14 @@ class ObjectTable:
 
 def object_table(filters: Mapping[str, Any], *, cursor: str = "") -> ObjectTable:
     """Objects of a cone, nearest first, or all of them, latest detection first."""
-    words = {name: str(filters.get(name) or "") for name in ("state", "name")}
+    wanted = {"q": filters.get("name"), **{k: filters.get(k) for k in ("state", "survey")}}
+    rows = selectors.object_list(wanted)
     if filters.get("ra") is None or filters.get("dec") is None:
-        page = keyset_page(selectors.object_list(words), field="last_detected_at", cursor=cursor)
+        page = keyset_page(rows, field="last_detected_at", cursor=cursor)
+        selectors.name_surveys(page.rows)
         return ObjectTable(page.rows, page.after, page.is_first, is_cone=False, n_beyond=0)
-    found = selectors.cone_search(
-        filters["ra"] % 360.0, filters["dec"], filters.get("radius") or DEFAULT_RADIUS_ARCSEC
-    )
-    fitting = [
-        row
-        for row in found
-        if words["state"] in ("", row.state) and words["name"].lower() in row.name.lower()
-    ]
-    shown = fitting[:MAX_CONE_ROWS]
-    return ObjectTable(shown, "", True, is_cone=True, n_beyond=len(fitting) - len(shown))
+    radius = filters.get("radius") or DEFAULT_RADIUS_ARCSEC
+    found = selectors.cone_search(filters["ra"] % 360.0, filters["dec"], radius, rows=rows)
+    shown = found[:MAX_CONE_ROWS]
+    selectors.name_surveys(shown)
+    return ObjectTable(shown, "", True, is_cone=True, n_beyond=len(found) - len(shown))

@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 
 from catalog import pages
 from catalog.forms import ObjectSearchForm
+from observations.selectors import simulated_names
 
 
 @login_required
@@ -22,7 +23,15 @@ def listing(request: HttpRequest) -> HttpResponse:
     table = pages.object_table(filters, cursor=request.GET.get("cursor", "")) if is_valid else None
     query = request.GET.copy()
     query.pop("cursor", None)
-    context = {"section": "objects", "form": form, "table": table, "query": query.urlencode()}
+    context = {
+        "section": "objects",
+        "form": form,
+        "table": table,
+        "query": query.urlencode(),
+        "is_filtered": any(value not in (None, "") for value in filters.values()),
+    }
+    if filters.get("survey"):
+        context["simulated_surveys"] = simulated_names(filters["survey"])
     is_part = request.headers.get("HX-Target") == "objects"
     template = "catalog/partials/table.html" if is_part else "catalog/list.html"
     return render(request, template, context)

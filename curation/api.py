@@ -18,6 +18,7 @@ from curation import selectors, services
 from curation.models import Verdict
 from detection.api import CandidateOutput
 from detection.models import Detection
+from observations.models import Survey
 
 
 class VerdictInput(serializers.Serializer[Any]):
@@ -102,9 +103,15 @@ class CandidateVerdict(APIView):
 
 
 class NextQuery(StrictQuery):
-    """How many candidates."""
+    """How many candidates, and of which survey."""
 
     limit = serializers.IntegerField(required=False, min_value=1, max_value=50, default=10)
+    survey = serializers.SlugRelatedField(
+        slug_field="slug",
+        required=False,
+        queryset=Survey.objects.filter(is_active=True),
+        help_text="Only candidates of this survey (its slug).",
+    )
 
 
 class NextCandidates(APIView):
@@ -115,6 +122,8 @@ class NextCandidates(APIView):
     @extend_schema(parameters=[NextQuery], responses=CandidateOutput(many=True))
     def get(self, request: Request) -> Response:
         """Best first; one candidate per object; none that I decided."""
-        limit = read_query(NextQuery, request)["limit"]
-        found = selectors.next_candidates(person(request), limit=limit)
+        said = read_query(NextQuery, request)
+        found = selectors.next_candidates(
+            person(request), limit=said["limit"], survey=said.get("survey")
+        )
         return Response(CandidateOutput(found, many=True).data)

@@ -18,6 +18,7 @@ from curation import selectors
 from curation.models import Verdict
 from detection import pages as detection_pages
 from detection.models import Detection
+from observations.models import Survey
 
 #: Decisions counted as one sitting.
 SITTING = timedelta(hours=12)
@@ -91,9 +92,11 @@ def find_detection(detection_id: UUID) -> Detection | None:
     return rows.filter(pk=detection_id).first()
 
 
-def next_cards(curator: User, *, limit: int, exclude: Collection[UUID] = ()) -> list[Card]:
+def next_cards(
+    curator: User, *, limit: int, exclude: Collection[UUID] = (), survey: Survey | None = None
+) -> list[Card]:
     """Cards of the next candidates for this person."""
-    chosen = selectors.next_candidates(curator, limit=limit, exclude=exclude)
+    chosen = selectors.next_candidates(curator, limit=limit, exclude=exclude, survey=survey)
     return [make_card(detection, curator) for detection in chosen]
 
 
@@ -118,13 +121,13 @@ def last_decided(curator: User) -> Verdict | None:
     return selectors.current_verdicts(curator=curator).order_by("-created_at").first()
 
 
-def tally(curator: User) -> Tally:
+def tally(curator: User, *, survey: Survey | None = None) -> Tally:
     """Decisions of this sitting, the usual time for one, and how many objects still wait."""
     standing = selectors.current_verdicts(curator=curator)
     recent = standing.filter(created_at__gte=timezone.now() - SITTING)
     seconds = [s for s in recent.values_list("seconds", flat=True) if s is not None]
     return Tally(
         n_decided=recent.count(),
-        n_waiting=selectors.open_count(curator),
+        n_waiting=selectors.open_count(curator, survey=survey),
         median_seconds=statistics.median(seconds) if seconds else None,
     )

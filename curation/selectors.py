@@ -12,6 +12,7 @@ from django.db.models.functions import Abs
 from catalog.models import AstroObject, ObjectDetection
 from curation.models import Verdict
 from detection.models import Detection
+from observations.models import Survey
 
 if TYPE_CHECKING:
     from astrid_site.accounts.models import User
@@ -60,9 +61,15 @@ def current_verdict(detection: Detection, curator: User, *, round: int = 1) -> V
 
 
 def next_candidates(
-    curator: User, *, limit: int = 10, exclude: Collection[UUID] = ()
+    curator: User,
+    *,
+    limit: int = 10,
+    exclude: Collection[UUID] = (),
+    survey: Survey | None = None,
 ) -> list[Detection]:
     """Detections this curator should decide next, best first, one for each object.
+
+    With a ``survey``, only detections on its frames.
 
     The best of an object is the one with the highest real-bogus score, then the highest |score|.
     Objects of which the curator has decided any detection are done. Unscored candidates follow
@@ -72,7 +79,7 @@ def next_candidates(
         return []
     chosen: list[Detection] = []
     seen: set[UUID] = set()
-    rows = _open_detections(curator, exclude=exclude)
+    rows = _open_detections(curator, exclude=exclude, survey=survey)
     # an object seen in many epochs must not cost a query each: read on in pages of a few times
     # the limit until enough objects are there
     page = 8 * limit
@@ -96,7 +103,9 @@ def _owners(rows: list[Detection]) -> dict[UUID, UUID]:
     return dict(links.values_list("detection_id", "astro_object_id"))
 
 
-def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[Detection]:
+def _open_detections(
+    curator: User, *, exclude: Collection[UUID], survey: Survey | None
+) -> QuerySet[Detection]:
     """Kept detections of active surveys, of objects this curator has not decided, best first."""
     mine = current_verdicts(curator=curator)
     skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
@@ -107,8 +116,9 @@ def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[De
         Q(astro_object__in=decided_owner) | Q(astro_object__in=skipped.values("astro_object")),
         detection=OuterRef("pk"),
     )
+    wanted = Q(observation__survey=survey) if survey else Q()
     return (
-        Detection.objects.filter(is_kept=True, observation__survey__is_active=True)
+        Detection.objects.filter(wanted, is_kept=True, observation__survey__is_active=True)
         .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey", "run", "run__difference_run")
@@ -116,9 +126,9 @@ def _open_detections(curator: User, *, exclude: Collection[UUID]) -> QuerySet[De
     )
 
 
-def open_count(curator: User) -> int:
+def open_count(curator: User, *, survey: Survey | None = None) -> int:
     """Number of objects (and detections without one) that this curator has not decided."""
-    rows = _open_detections(curator, exclude=())
+    rows = _open_detections(curator, exclude=(), survey=survey)
     linked = ObjectDetection.objects.filter(detection__in=rows.order_by().values("pk"))
     loose = rows.exclude(pk__in=ObjectDetection.objects.values("detection"))
     return linked.values("astro_object").distinct().count() + loose.count()

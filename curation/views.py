@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -19,6 +20,8 @@ from curation import pages, selectors, services
 from curation.forms import VerdictForm
 from curation.models import Verdict
 from detection.pages import STRETCHES
+from observations.models import Survey
+from observations.selectors import simulated_names
 
 MAX_AHEAD = 10
 
@@ -28,12 +31,32 @@ def _stretch(request: HttpRequest) -> str:
     return asked if asked in STRETCHES else STRETCHES[0]
 
 
+def _survey(request: HttpRequest) -> Survey | None:
+    """The survey the queue is narrowed to, which every step keeps; None for all of them."""
+    asked = request.POST.get("survey") or request.GET.get("survey")
+    if not asked:
+        return None
+    found = Survey.objects.filter(slug=asked, is_active=True).first()
+    if found is None:
+        msg = f"There is no active survey “{asked}”."
+        raise Http404(msg)
+    return found
+
+
 def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
-    curator = signed_in(request)
-    return {
+    survey = _survey(request)
+    surveys = Survey.objects.filter(is_active=True).order_by("name")
+    told: dict[str, Any] = {}
+    if card is not None:  # each card says it of its own frame
+        told["simulated_surveys"] = []
+    elif survey is not None:
+        told["simulated_surveys"] = simulated_names(survey)
+    return told | {
         "section": "vet",
         "card": card,
-        "tally": pages.tally(curator),
+        "survey": survey,
+        "surveys": list(surveys),
+        "tally": pages.tally(signed_in(request), survey=survey),
         "answers": pages.ANSWERS,
         "reasons": pages.REASONS,
         "stretch": _stretch(request),
@@ -50,7 +73,7 @@ def _wants_json(request: HttpRequest) -> bool:
 @require_GET
 def vet(request: HttpRequest) -> HttpResponse:
     """The best candidate that I have not decided."""
-    cards = pages.next_cards(signed_in(request), limit=1)
+    cards = pages.next_cards(signed_in(request), limit=1, survey=_survey(request))
     return render(request, "curation/vet.html", _context(request, cards[0] if cards else None))
 
 
@@ -83,7 +106,9 @@ def queue(request: HttpRequest) -> HttpResponse:
             continue
     asked = request.GET.get("limit", "5")
     limit = min(int(asked), MAX_AHEAD) if asked.isdigit() else 5
-    cards = pages.next_cards(signed_in(request), limit=limit, exclude=exclude)
+    cards = pages.next_cards(
+        signed_in(request), limit=limit, exclude=exclude, survey=_survey(request)
+    )
     context = {"cards": cards, "stretch": _stretch(request)}
     return render(request, "curation/partials/cards.html", context)
 
@@ -134,7 +159,7 @@ def undo(request: HttpRequest) -> HttpResponse:
     if _wants_json(request):
         return JsonResponse({"detection": str(verdict.detection_id), "label": verdict.label})
     messages.success(request, f"Taken back: {verdict.get_label_display()}.")
-    return redirect("curation:vet_candidate", verdict.detection_id)
+    return redirect(_address(request, "curation:vet_candidate", verdict.detection_id))
 
 
 def _named_verdict(word: str, curator: User) -> Verdict | None:
@@ -150,7 +175,13 @@ def _refuse(request: HttpRequest, reason: str, *, status: int = 422) -> HttpResp
 
 
 def _to_vet(request: HttpRequest) -> HttpResponse:
-    """On to the next candidate, at the stretch the form was sent with."""
-    stretch = request.POST.get("stretch", "")
-    query = f"?stretch={stretch}" if stretch in STRETCHES[1:] else ""
-    return redirect(reverse("curation:vet") + query)
+    """On to the next candidate."""
+    return redirect(_address(request, "curation:vet"))
+
+
+def _address(request: HttpRequest, name: str, *args: object) -> str:
+    """A page of the queue, at the stretch and of the survey the form was sent with."""
+    stretch, survey = request.POST.get("stretch", ""), _survey(request)
+    kept = {"stretch": stretch} if stretch in STRETCHES[1:] else {}
+    kept |= {"survey": survey.slug} if survey else {}
+    return reverse(name, args=args) + (f"?{urlencode(kept)}" if kept else "")

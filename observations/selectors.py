@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from astrid_site.core.errors import ApplicationError
-from observations.models import Observation
+from observations.models import Observation, Survey
 
 
 def observation_list(filters: Mapping[str, Any] | None = None) -> QuerySet[Observation]:
@@ -31,7 +31,7 @@ def observation_list(filters: Mapping[str, Any] | None = None) -> QuerySet[Obser
     if "target" in wanted:
         rows = rows.filter(target__iexact=wanted["target"])
     if "survey" in wanted:
-        rows = rows.filter(_survey_is(wanted["survey"]))
+        rows = rows.filter(survey_is(wanted["survey"]))
     if "q" in wanted:
         rows = rows.filter(_mentions(str(wanted["q"])))
     if "since" in wanted:
@@ -41,10 +41,17 @@ def observation_list(filters: Mapping[str, Any] | None = None) -> QuerySet[Obser
     return rows.order_by("-created_at", "id")
 
 
-def _survey_is(wanted: Any) -> Q:
+def simulated_names(survey: Survey) -> list[str]:
+    """The survey's name if frames of it were simulated: what a page about it alone must say."""
+    has_any = Observation.objects.filter(survey=survey, is_simulated=True).exists()
+    return [survey.name] if has_any else []
+
+
+def survey_is(wanted: Any, *, prefix: str = "") -> Q:
+    """Rows of a survey: itself, its slug or its name; ``prefix`` leads to the observation."""
     if hasattr(wanted, "pk"):
-        return Q(survey=wanted)
-    return Q(survey__slug=wanted) | Q(survey__name__iexact=wanted)
+        return Q(**{f"{prefix}survey": wanted})
+    return Q(**{f"{prefix}survey__slug": wanted}) | Q(**{f"{prefix}survey__name__iexact": wanted})
 
 
 def _mentions(text: str) -> Q:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from observations import pages
+from observations import pages, selectors
 from observations.forms import ObservationFilterForm
 
 
@@ -20,7 +22,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     filters = form.cleaned_data if form.is_bound and form.is_valid() else {}
     query = request.GET.copy()
     cursor = (query.pop("cursor", None) or [""])[-1]
-    context = {
+    context: dict[str, Any] = {
         "section": "observations",
         "form": form,
         "bands": pages.bands(),
@@ -28,6 +30,8 @@ def listing(request: HttpRequest) -> HttpResponse:
         "query": query.urlencode(),
         "is_filtered": any(filters.values()),
     }
+    if filters.get("survey"):
+        context["simulated_surveys"] = selectors.simulated_names(filters["survey"])
     is_part = request.headers.get("HX-Target") == "observations"
     template = "observations/partials/table.html" if is_part else "observations/list.html"
     return render(request, template, context)

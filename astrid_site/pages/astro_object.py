@@ -67,6 +67,11 @@ class AstroObjectPage:
     verdicts: list[Verdict]
     best: Detection | None
 
+    @property
+    def surveys(self) -> list[str]:
+        """Names of the surveys on whose frames it was detected."""
+        return sorted({member.detection.observation.survey.name for member in self.members})
+
 
 def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) -> AstroObjectPage:
     """Gather the page."""

@@ -32,6 +32,7 @@ def detail(request: HttpRequest, object_id: UUID) -> HttpResponse:
         "section": "objects",
         "page": shown,
         "object": shown.astro_object,
+        "simulated_surveys": shown.surveys if shown.astro_object.is_simulated else [],
         "stretch": _stretch(request),
         "stretches": STRETCHES,
     }

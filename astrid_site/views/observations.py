@@ -123,6 +123,9 @@ def detail(request: HttpRequest, observation_id: UUID) -> HttpResponse:
         "observation": shown.observation,
         "stretch": _stretch(request),
         "stretches": STRETCHES,
+        "simulated_surveys": [shown.observation.survey.name]
+        if shown.observation.is_simulated
+        else [],
         "show_all": request.GET.get("candidates") == "all",
         "redraw": redraw_job(shown.observation),
     }

@@ -43,6 +43,7 @@ def viewer(request: HttpRequest, observation_id: UUID) -> HttpResponse:
         ),
         "has_images": view_files.has_images(observation),
         "redraw": redraw_job(observation),
+        "simulated_surveys": [observation.survey.name] if observation.is_simulated else [],
     }
     return render(request, "observations/viewer.html", context)
 

@@ -16,6 +16,9 @@ const blinkButton = page.querySelector("[data-blink]");
 const announcer = document.querySelector("[data-announce]");
 const messages = document.querySelector(".messages");
 const url = page.dataset;
+// The queue may be narrowed to one survey; every step stays in it.
+const narrowed = url.survey ? { survey: url.survey } : {};
+const kept = url.survey ? `?${new URLSearchParams(narrowed)}` : "";
 
 const waiting = [];
 const decided = [];
@@ -57,7 +60,7 @@ const outbox = new Outbox({
     if (!size && isDone) finish();
   },
   onRefused: (reason, fields) => warn(`Not recorded (${fields.label ?? "undo"}): ${reason}`),
-  onLoggedOut: () => warn("You were logged out. Your decisions are kept in this browser.", `/account/login/?next=${encodeURIComponent(url.vetUrl)}`),
+  onLoggedOut: () => warn("You were logged out. Your decisions are kept in this browser.", `/account/login/?next=${encodeURIComponent(url.vetUrl + kept)}`),
 });
 
 // --- pictures
@@ -129,7 +132,7 @@ function parse(html) {
 function fill() {
   if (loading || waiting.length >= AHEAD) return loading;
   const held = [current, ...waiting].filter(Boolean).map((card) => card.dataset.candidate);
-  const query = new URLSearchParams({ limit: AHEAD, exclude: [...held, ...outbox.ids()].join(",") });
+  const query = new URLSearchParams({ ...narrowed, limit: AHEAD, exclude: [...held, ...outbox.ids()].join(",") });
   loading = fetch(`${url.queueUrl}?${query}`, { redirect: "error" })
     .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(String(answer.status)))))
     .then((html) => {
@@ -174,7 +177,7 @@ async function advance() {
 }
 
 function finish() {
-  location.assign(url.vetUrl);
+  location.assign(url.vetUrl + kept);
 }
 
 // --- decisions
@@ -218,7 +221,7 @@ async function undoOnServer() {
   if (!answer) return warn("The server could not be reached; nothing was undone.");
   const said = await answer.json().catch(() => ({ error: "You were logged out." }));
   if (!answer.ok) return say(said.error);
-  location.assign(`${url.vetUrl}${said.detection}/`);
+  location.assign(`${url.vetUrl}${said.detection}/${kept}`);
 }
 
 function tick() {
@@ -230,7 +233,7 @@ function tick() {
 
 // --- the end of the queue: live.js tells when something was found
 async function lookAgain() {
-  const query = new URLSearchParams({ limit: 1, exclude: outbox.ids().join(",") });
+  const query = new URLSearchParams({ ...narrowed, limit: 1, exclude: outbox.ids().join(",") });
   const answer = await fetch(`${url.queueUrl}?${query}`, { redirect: "error" }).catch(() => null);
   if (answer?.ok && parse(await answer.text()).length) finish();
 }
@@ -280,6 +283,13 @@ page.addEventListener("click", (event) => {
   if (link) { event.preventDefault(); setPicture({ stretch: link.dataset.stretch }); }
   if (event.target.closest("[data-keys]")) keyCard.showModal();
   if (event.target.closest("[data-blink]")) setBlinking(blinkButton.getAttribute("aria-pressed") !== "true");
+});
+
+const surveyChoice = page.querySelector("[data-survey-choice]");
+surveyChoice?.querySelector("button").remove();
+surveyChoice?.addEventListener("change", () => {
+  surveyChoice.elements.stretch.value = picture.stretch;
+  surveyChoice.requestSubmit();
 });
 
 for (const element of page.querySelectorAll(".needs-js")) element.hidden = false;
