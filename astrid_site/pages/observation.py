@@ -8,7 +8,7 @@ from typing import Any
 
 from astrid_site import pipeline
 from astrid_site.core.models import Job, StoredFile
-from astrid_site.core.status import TERMINAL_RUNS, RunStatus
+from astrid_site.core.status import TERMINAL_JOBS, TERMINAL_RUNS, JobState, RunStatus
 from astrid_site.pages.stage_pictures import StagePictures, stage_pictures
 from astrid_site.pages.view_files import has_images, stored_views
 from catalog.models import AstroObject, ObjectDetection
@@ -118,16 +118,34 @@ def stage_rows(observation: Observation) -> list[StageRow]:
 def _stage_row(stage: pipeline.Stage, observation: Observation, job: Job | None) -> StageRow:
     runs = stage.run_model._default_manager.filter(observation=observation)
     run = runs.order_by("-created_at").first()
-    status = RunStatus(run.status) if run else None
+    status, label = _stage_status(run, job, has_ended=observation.status in TERMINAL_RUNS)
     return StageRow(
         name=stage.name,
         title=stage.title,
-        status=status.value if status else ("queued" if job else "none"),
-        status_label=str(status.label) if status else ("queued" if job else "not reached"),
+        status=status,
+        status_label=label,
         run=run,
         job=job,
         seconds=_seconds(run.started_at, run.finished_at) if run else None,
     )
+
+
+def _stage_status(
+    run: ProcessingRun | None, job: Job | None, *, has_ended: bool
+) -> tuple[str, str]:
+    """State of a stage in a word for programs and in one for people.
+
+    A run says it best. Without one a job may wait, but only while the frame is under way: what
+    was cancelled before it began, or comes after the stage at which the frame ended, is not done.
+    """
+    if run is not None and (run.status in TERMINAL_RUNS or not has_ended):
+        return run.status, run.get_status_display()
+    if job is not None and job.state == JobState.CANCELLED:
+        return RunStatus.CANCELLED.value, str(RunStatus.CANCELLED.label)
+    if has_ended:
+        return "none", "not done"
+    is_waiting = job is not None and job.state not in TERMINAL_JOBS
+    return ("queued", "queued") if is_waiting else ("none", "not reached")
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:

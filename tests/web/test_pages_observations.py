@@ -100,3 +100,38 @@ def test_a_good_upload_becomes_an_observation_with_work_to_do_once(
     assert outcomes == ["created", "duplicate"]
     observation = Observation.objects.get()
     assert list(Job.objects.values_list("kind", "subject_id")) == [("preprocess", observation.pk)]
+
+
+@pytest.mark.parametrize(
+    ("ended", "state", "label"),
+    [
+        ("cancelled", "cancelled", "cancelled"),
+        ("failed", "queued", "not done"),
+        ("skipped", "done", "not done"),
+        ("running", "queued", "queued"),
+    ],
+)
+def test_a_stage_is_queued_only_while_the_frame_is_under_way(
+    client_of: Callable[[str], Client], ended: str, state: str, label: str
+) -> None:
+    from astrid_site.core.models import Job
+    from astrid_site.pages.observation import stage_rows
+
+    survey = factories.make_survey()
+    frame = factories.make_observation(survey, 1, status=ended, stage="difference")
+    Job.objects.create(kind="difference", subject_id=frame.pk, config_version="1", state=state)
+    rows = {row.name: row.status_label for row in stage_rows(frame)}
+    assert rows["difference"] == label
+    assert rows["detect"] == ("not reached" if ended == "running" else "not done")
+    page = client_of("viewer").get(reverse("observations:detail", args=[frame.pk]))
+    assert (">queued<" in page.content.decode()) is (label == "queued")
+
+
+def test_a_run_that_never_began_of_a_frame_that_ended_is_not_pending(db: None) -> None:
+    from astrid_site.pages.observation import stage_rows
+    from differencing.models import DifferenceRun
+
+    frame = factories.make_observation(factories.make_survey(), 1, status="failed")
+    DifferenceRun.objects.create(observation=frame, pipeline_version="1", status="pending")
+    (row,) = (row for row in stage_rows(frame) if row.name == "difference")
+    assert (row.status, row.status_label) == ("none", "not done")
