@@ -9,6 +9,7 @@ from typing import Any
 import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import SimpleLazyObject
 
 from astrid_site.env import read_flag, read_folder, read_list, read_number, read_text
 
@@ -23,7 +24,7 @@ DEBUG = read_flag("ASTRID_DEBUG", default=False)
 DATA_DIR = read_folder("ASTRID_DATA_DIR", BASE_DIR / "var")
 
 
-def _secret_key() -> str:
+def _secret_key() -> Any:
     key = read_text("ASTRID_SECRET_KEY")
     is_weak = len(key) < 50 or len(set(key)) < 5 or key.startswith("django-insecure-")
     if key and PRODUCTION and is_weak:
@@ -34,6 +35,12 @@ def _secret_key() -> str:
     if PRODUCTION:
         msg = "ASTRID_SECRET_KEY: required in production; make one with 'openssl rand -base64 48'"
         raise ImproperlyConfigured(msg)
+    # made when it is first asked for: a start that is refused leaves nothing behind
+    return SimpleLazyObject(_kept_key)
+
+
+def _kept_key() -> str:
+    """The key in the data folder, made at the first time."""
     path = DATA_DIR / "secret_key"
     if path.is_file():
         return path.read_text().strip()
@@ -320,6 +327,13 @@ LOGGING = {
             "validate": True,
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"refusals": {"()": "astrid_site.core.log_lines.RefusalsInOneLine"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["refusals"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": read_text("ASTRID_LOG_LEVEL", "INFO")},
 }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Model, Prefetch, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet
 
 from astrid_site.core.status import RunStatus
 from astrid_site.imaging.healpix import MAX_RADIUS_ARCSEC, cone_ranges, separation_arcsec
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from differencing.models import DifferenceRun
 from observations.models import Observation
+from observations.selectors import survey_is
 
 Row = TypeVar("Row", bound=Model)
 
@@ -64,9 +65,14 @@ def in_cone(
 
 
 def cone_search(
-    ra: float, dec: float, radius_arcsec: float, *, limit: int | None = None
+    ra: float,
+    dec: float,
+    radius_arcsec: float,
+    *,
+    limit: int | None = None,
+    rows: QuerySet[AstroObject] | None = None,
 ) -> list[AstroObject]:
-    """Objects within a cone, nearest first; each carries ``separation_arcsec``.
+    """Objects (of ``rows``) within a cone, nearest first; each carries ``separation_arcsec``.
 
     Exact at the poles and across RA 0: cells narrow the search, great circles decide.
 
@@ -75,23 +81,48 @@ def cone_search(
     ValueError
         If the position is not on the sky or the radius is not positive.
     """
-    found = in_cone(AstroObject.objects.all(), ra, dec, radius_arcsec=radius_arcsec, limit=limit)
+    wanted = AstroObject.objects.all() if rows is None else rows
+    found = in_cone(wanted, ra, dec, radius_arcsec=radius_arcsec, limit=limit)
     for row, apart in found:
         row.separation_arcsec = apart  # type: ignore[attr-defined]
     return [row for row, _ in found]
 
 
-def object_list(filters: dict[str, str] | None = None) -> QuerySet[AstroObject]:
-    """Objects for the table, latest first; filters: state, q (in the name), classification."""
+def object_list(filters: dict[str, Any] | None = None) -> QuerySet[AstroObject]:
+    """Objects for the table, latest first.
+
+    Filters: ``state``, ``q`` (in the name), ``classification``, ``survey`` (name, slug or row; on
+    whose frames it was detected).
+    """
     wanted = filters or {}
     rows = AstroObject.objects.all()
     if state := wanted.get("state"):
         rows = rows.filter(state=state)
     if name := wanted.get("q"):
         rows = rows.filter(name__icontains=name)
+    if survey := wanted.get("survey"):
+        on_its_frames = ObjectDetection.objects.filter(
+            survey_is(survey, prefix="detection__observation__"), astro_object=OuterRef("pk")
+        )
+        rows = rows.filter(Exists(on_its_frames))
     if classification := wanted.get("classification"):
         rows = rows.filter(classification=classification)
     return rows.order_by("-last_detected_at", "id")
+
+
+def name_surveys(rows: Iterable[AstroObject]) -> None:
+    """Give each object ``survey_names``, those of the surveys that detected it, in one query."""
+    owners = {row.pk: row for row in rows}
+    pairs = (
+        ObjectDetection.objects.filter(astro_object__in=list(owners))
+        .values_list("astro_object_id", "detection__observation__survey__name")
+        .distinct()
+    )
+    names: dict[UUID, list[str]] = {key: [] for key in owners}
+    for key, name in sorted(pairs, key=lambda pair: pair[1]):
+        names[key].append(name)
+    for key, row in owners.items():
+        row.survey_names = names[key]  # type: ignore[attr-defined]
 
 
 def object_of(detection_id: UUID) -> AstroObject | None:
@@ -117,7 +148,7 @@ def members(astro_object: AstroObject) -> list[ObjectDetection]:
     """Detections of one object, latest exposure first."""
     return list(
         ObjectDetection.objects.filter(astro_object=astro_object)
-        .select_related("detection", "detection__observation", "detection__run")
+        .select_related("detection", "detection__observation__survey", "detection__run")
         .order_by("-detection__observation__mid_mjd", "detection_id")
     )
 
