@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -32,10 +34,21 @@ class VerdictAdmin(ReadOnlyAdmin):
     search_fields = ("comment", "curator__username")
 
 
+class VerdictActionForm(ActionForm):
+    """What is done with the chosen rows, and why where they are bogus."""
+
+    reason = forms.ChoiceField(
+        choices=[("", "no reason"), *(c for c in Verdict.Reason.choices if c[0])],
+        required=False,
+        label="If bogus, why:",
+    )
+
+
 class CuratedDetectionAdmin(DetectionAdmin):
     """Candidates, with verdicts on many at once."""
 
-    actions = ["mark_real", "mark_bogus", "mark_unsure"]
+    actions = ["mark_real", "mark_bogus", "mark_unsure", "mark_variable", "mark_moving"]
+    action_form = VerdictActionForm
 
     @admin.action(description="Verdict: real", permissions=["judge"])
     def mark_real(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
@@ -52,6 +65,16 @@ class CuratedDetectionAdmin(DetectionAdmin):
         """My verdict on each chosen candidate is unsure."""
         self._give(request, queryset, Verdict.Label.UNSURE)
 
+    @admin.action(description="Verdict: variable star or AGN", permissions=["judge"])
+    def mark_variable(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
+        """My verdict on each chosen candidate is variable star or AGN."""
+        self._give(request, queryset, Verdict.Label.VARIABLE)
+
+    @admin.action(description="Verdict: minor planet", permissions=["judge"])
+    def mark_moving(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
+        """My verdict on each chosen candidate is minor planet."""
+        self._give(request, queryset, Verdict.Label.MOVING)
+
     def has_judge_permission(self, request: HttpRequest) -> bool:
         """Who may give verdicts."""
         return request.user.has_perm("curation.add_verdict")
@@ -59,6 +82,11 @@ class CuratedDetectionAdmin(DetectionAdmin):
     def _give(
         self, request: HttpRequest, queryset: QuerySet[Detection], label: Verdict.Label
     ) -> None:
+        reason = request.POST.get("reason", "")
+        if reason and label != Verdict.Label.BOGUS:
+            msg = "Only a bogus candidate has a reason; nothing was changed."
+            self.message_user(request, msg, messages.ERROR)
+            return
         chosen = list(queryset[: MAX_IN_BULK + 1])
         if len(chosen) > MAX_IN_BULK:
             msg = f"At most {MAX_IN_BULK} candidates at once; nothing was changed."
@@ -67,15 +95,18 @@ class CuratedDetectionAdmin(DetectionAdmin):
         curator = User.objects.get(username=request.user.get_username())
         with transaction.atomic():
             for detection in chosen:
-                services.give_verdict(detection, curator, label=label, comment=IN_BULK)
+                services.give_verdict(
+                    detection, curator, label=label, reason=reason, comment=IN_BULK
+                )
             audit.record(
                 curator,
                 "verdict.bulk",
                 curator,
-                after={"label": label, "detections": [str(d.pk) for d in chosen]},
+                after={"label": label, "reason": reason, "detections": [str(d.pk) for d in chosen]},
                 address=client_address(request),
             )
-        self.message_user(request, f"{len(chosen)} verdicts: {label.label}.")
+        said = f"{label.label}, {Verdict.Reason(reason).label}" if reason else label.label
+        self.message_user(request, f"{len(chosen)} verdicts: {said}.")
 
 
 admin.site.unregister(Detection)

@@ -57,6 +57,20 @@ def create_account(username: str, *, role: str, password: str | None = None) -> 
     return user, password
 
 
+def deactivate_account(user: User) -> bool:
+    """Let a person in no more; what they did and said stays. False when it was done before.
+
+    Sessions end with the account; keys are revoked, so that they stay dead if it is opened again.
+    """
+    with transaction.atomic():
+        changed = User.objects.filter(pk=user.pk, is_active=True).update(is_active=False)
+        keys = ApiKey.objects.filter(user=user, revoked_at__isnull=True)
+        n_keys = keys.update(revoked_at=timezone.now())
+        if changed:
+            audit.record(None, "account.deactivated", user, after={"keys_revoked": n_keys})
+    return bool(changed)
+
+
 def reset_password(user: User) -> str:
     """Give an account a fresh random password and return it; sessions end with the old one."""
     password = secrets.token_urlsafe(12)

@@ -118,8 +118,8 @@ def test_more_rows_cost_no_more_queries(
     assert max(after.values()) <= 20
 
 
-def act(browser: Client, address: str, action: str, rows: list[Any]) -> list[str]:
-    said = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+def act(browser: Client, address: str, action: str, rows: list[Any], **more: str) -> list[str]:
+    said = {"action": action, "_selected_action": [str(row.pk) for row in rows], **more}
     response = browser.post(reverse(address), said)
     assert response.status_code in {200, 302}
     return [str(m) for m in get_messages(response.wsgi_request)]
@@ -155,6 +155,66 @@ def test_a_curator_who_is_let_into_the_admin_judges_and_a_viewer_does_not(
     assert Verdict.objects.get().curator == people["curator"]
     assert curator.get(reverse("admin:accounts_user_changelist")).status_code == 403
     assert curator.get(reverse("admin:core_auditentry_changelist")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("action", "reason", "said"),
+    [
+        ("mark_bogus", "wing", "bogus, wing of a bright star"),
+        ("mark_variable", "", "variable star or AGN"),
+        ("mark_moving", "", "minor planet"),
+    ],
+)
+def test_classes_and_reasons_are_given_to_many_as_in_vet(
+    browser_as: Callable[[str], Client], world: World, action: str, reason: str, said: str
+) -> None:
+    browser = browser_as("admin")
+    page = browser.get(reverse(LIST)).content.decode()
+    for label in set(Verdict.Label.values) - {"withdrawn"}:
+        assert f'value="mark_{label}"' in page
+    for name in filter(None, Verdict.Reason.values):
+        assert f'<option value="{name}">' in page
+    assert act(browser, LIST, action, world.detections, reason=reason) == [f"3 verdicts: {said}."]
+    label = action.removeprefix("mark_")
+    given = Verdict.objects.values_list("label", "reason").distinct()
+    assert list(given) == [(label, reason)]
+    assert AuditEntry.objects.get(action="verdict.bulk").after["reason"] == reason
+
+
+def test_a_reason_without_bogus_changes_nothing(
+    browser_as: Callable[[str], Client], world: World
+) -> None:
+    told = act(browser_as("admin"), LIST, "mark_real", world.detections, reason="wing")
+    assert told == ["Only a bogus candidate has a reason; nothing was changed."]
+    assert not Verdict.objects.exists()
+
+
+def test_the_admin_says_what_is_simulated(
+    browser_as: Callable[[str], Client], world: World, people: dict[str, User]
+) -> None:
+    browser = browser_as("admin")
+    notice = "Simulated sky:"
+    real = Survey.objects.create(name="Real", slug="real")
+    assert notice in browser.get(reverse("admin:index")).content.decode()
+    assert world.survey.name in browser.get(reverse(LIST)).content.decode()
+    for name, row, is_simulated in (
+        ("observations_survey", world.survey, True),
+        ("observations_survey", real, False),
+        ("observations_observation", world.observations[0], True),
+        ("detection_detection", world.detections[0], True),
+        ("accounts_user", people["viewer"], False),
+    ):
+        page = browser.get(reverse(f"admin:{name}_change", args=[row.pk])).content.decode()
+        assert (notice in page) is is_simulated, name
+
+
+def test_the_page_of_the_rest_interface_says_what_is_simulated(
+    browser_as: Callable[[str], Client], world: World
+) -> None:
+    page = browser_as("viewer").get(reverse("api:docs")).content.decode()
+    assert world.survey.name in page
+    Observation.objects.update(is_simulated=False)
+    assert "Simulated sky" not in browser_as("viewer").get(reverse("api:docs")).content.decode()
 
 
 def test_too_many_at_once_change_nothing(
