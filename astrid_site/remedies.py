@@ -43,12 +43,12 @@ _CASES = (
     _Case(
         "no_reference_yet",
         r"^no reference yet",
-        "It goes on by itself when an earlier frame comes in; or name a frame as template.",
+        "It goes on by itself when an earlier frame comes in; or name a frame as reference.",
     ),
     _Case(
         "little_overlap",
         r"\breference covers\b|% of the frame is usable in both",
-        "Name a frame that covers it as template, or lower the overlap that the survey asks for, "
+        "Name a frame that covers it as reference, or lower the overlap that the survey asks for, "
         "then retry.",
     ),
     _Case(
@@ -84,7 +84,7 @@ _CASES = (
     _Case(
         "bad_difference",
         r"the difference \(|images do not match|no clean difference|^suspicious",
-        "Look at reference and difference; name better frames as template, or choose another "
+        "Look at reference and difference; name better frames as reference, or choose another "
         "method in the survey's settings, then retry.",
     ),
     _Case(

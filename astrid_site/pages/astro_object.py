@@ -58,7 +58,7 @@ class AstroObjectPage:
 
     astro_object: AstroObject
     members: list[ObjectDetection]
-    points: list[LightCurvePoint]
+    rows: list[catalog_pages.EpochRow]
     light_curve: catalog_pages.LightCurve
     finder: detection_pages.CutoutView | None
     finder_detection: Detection | None
@@ -77,14 +77,15 @@ def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) ->
     """Gather the page."""
     page = selectors.object_page(astro_object)
     chosen = finder_detection(page.members)
-    points = [p for p in reversed(page.light_curve)]
+    # only a subtracted epoch has four images to show
+    points = [p for p in reversed(page.light_curve) if p.difference_run_id is not None]
     shown = points if all_epochs else points[:MAX_EPOCHS]
     found = {member.detection.observation_id: member.detection for member in page.members}
     return AstroObjectPage(
         astro_object=astro_object,
         members=page.members,
-        points=page.light_curve,
-        light_curve=catalog_pages.light_curve(astro_object),
+        rows=catalog_pages.epoch_rows(page.light_curve),
+        light_curve=catalog_pages.chart_points(page.light_curve),
         finder=_finder_view(astro_object, chosen) if chosen else None,
         finder_detection=chosen,
         epochs=[_epoch(point, found.get(point.observation_id)) for point in shown],

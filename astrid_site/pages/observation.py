@@ -153,7 +153,7 @@ def _seconds(start: datetime | None, end: datetime | None) -> float | None:
 
 
 def frame_pictures(observation: Observation) -> list[FramePicture]:
-    """Images that exist so far: calibrated frame, template, difference, score."""
+    """Images that exist so far: calibrated frame, reference, difference, score."""
     science = ScienceImage.objects.filter(observation=observation, file__isnull=False)
     newest = science.select_related("file").order_by("-created_at").first()
     pictures = [("science", "Science image", "image units", newest.file if newest else None)]
@@ -161,7 +161,7 @@ def frame_pictures(observation: Observation) -> list[FramePicture]:
     run = runs.select_related("template_file", "file", "score_file").first()
     if run is not None:
         pictures += [
-            ("template", "Template", "science grid", run.template_file),
+            ("template", "Reference", "on the science grid", run.template_file),
             ("difference", "Difference", "science units", run.file),
             ("score", "Score", "sigma, from −10 to +10", run.score_file),
         ]

@@ -24,12 +24,12 @@ MAX_MARKS = 500
 _UNLISTED = frozenset({"template-noise", "difference-noise"})
 _LABELS = {
     "science": "Science",
-    "template": "Template",
+    "template": "Reference",
     "difference": "Difference",
     "score": "Score",
     "background": "Background",
     "noise": "Noise",
-    "template-noise": "Noise of the template",
+    "template-noise": "Noise of the reference",
     "difference-noise": "Noise of the difference",
 }
 #: Colours of mask planes, told apart also by colour-blind eyes as far as so many can be.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from astrid_site.remedies import _CASES
 from catalog.models import LightCurvePoint
 from differencing.algorithms.quality import LIMITS, judge
 from differencing.models import DifferenceRun
@@ -157,3 +159,45 @@ def test_an_unknown_address_of_the_api_is_answered_as_a_problem(
         assert answer.status_code == 404
         assert answer["Content-Type"] == "application/problem+json"
         assert answer.json()["code"] == "not_found"
+
+
+def test_the_page_of_an_observation_and_its_viewer_are_called_by_its_id(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    frame = sky.observations[0]
+    for name in ("observations:detail", "observations:viewer"):
+        text = client_of("viewer").get(reverse(name, args=[frame.pk])).content.decode()
+        (title,) = re.findall(r"<title>(.*?)</title>", text)
+        (heading,) = re.findall(r"<h1>(.*?)</h1>", text, re.DOTALL)
+        assert f"{frame.observation_id}, {frame.target} " in title
+        assert frame.observation_id in heading
+
+
+def test_pages_call_the_image_that_is_subtracted_the_reference_and_nothing_else(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    frame, detection, owner = sky.observations[0], sky.detections[0], sky.objects[0]
+    DifferenceRun.objects.update(metrics={"template_sky": 3.0})
+    client = client_of("admin")
+    for name, args in (
+        ("observations:detail", [frame.pk]),
+        ("observations:viewer", [frame.pk]),
+        ("observations:upload", []),
+        ("curation:vet_candidate", [detection.pk]),
+        ("catalog:detail", [owner.pk]),
+    ):
+        text = client.get(reverse(name, args=args)).content.decode()
+        seen = re.sub(
+            r"<script.*?</script>|<code>.*?</code>|<pre.*?</pre>", "", text, flags=re.DOTALL
+        )
+        read = re.sub(r"<[^>]*>", " ", seen) + " ".join(
+            re.findall(r'(?:alt|title|aria-label|placeholder)="([^"]*)"', seen)
+        )
+        assert "template" not in read.lower(), name
+        if name != "observations:upload":
+            assert "Reference" in read, name
+
+
+@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.code)
+def test_no_remedy_speaks_of_a_template(case: Any) -> None:
+    assert "template" not in case.remedy.lower()

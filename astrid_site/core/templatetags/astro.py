@@ -156,5 +156,9 @@ def share(fraction: float | None) -> str:
 
 @register.filter
 def words(name: str) -> str:
-    """A name of code as words: ``sky_noise`` -> ``sky noise``."""
-    return name.replace("_", " ")
+    """A name of code as words: ``sky_noise`` -> ``sky noise``.
+
+    People read of one thing by one name: what the code calls template, the reference warped to
+    the science grid, is the reference on every page.
+    """
+    return name.replace("_", " ").replace("template", "reference")
