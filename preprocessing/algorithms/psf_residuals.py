@@ -1,0 +1,151 @@
+"""What the PSF leaves of the stars it was made of, stacked over the parts of a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import is_bad
+from astrid_site.imaging.photometry import shift_psf
+from preprocessing.algorithms.moffat import moffat_of_fwhm
+from preprocessing.algorithms.moffat_fit import neighbour_images
+from preprocessing.algorithms.star_cutouts import cut, shift_cutouts
+from preprocessing.algorithms.stars import StarList
+
+FloatArray = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Stars of one part of the frame, the brightest first; fainter ones show no departure.
+_MAX_STARS = 60
+_MIN_SNR = 30.0
+# residuals are shown and judged within so many FWHM of the centre
+_REACH_FWHM = 2.0
+_CORE_FWHM = 1.0
+# what centring and flat field leave of a single star, in units of its peak
+_STAR_ERROR = 0.01
+_CLIP_SIGMA = 4.0
+
+
+@dataclass(frozen=True)
+class PsfResiduals:
+    """Stars less their model in n x n parts of a frame, lowest row first, left to right.
+
+    Attributes
+    ----------
+    images : NDArray[float32], shape (n * n, size, size)
+        Mean residual around the centre of a star, in per cent of the star's peak; NaN without
+        stars.
+    n_stars : NDArray[int64], shape (n * n,)
+        Stars stacked in each part.
+    largest : NDArray[float64], shape (n * n,)
+        Largest residual within one FWHM of the centre, with its sign, in per cent; NaN without
+        stars.
+    error : NDArray[float64], shape (n * n,)
+        Standard error of a pixel there, in per cent; NaN without stars.
+    """
+
+    images: FloatArray
+    n_stars: IntArray
+    largest: Float64
+    error: Float64
+
+
+def measure_psf_residuals(image: Image, stars: StarList, *, n: int = 3) -> PsfResiduals:
+    """Stack what the PSF leaves of the clean stars of a frame.
+
+    Parameters
+    ----------
+    image : Image
+        Background-subtracted frame with variance, mask and PSF.
+    stars : StarList
+        Its sources with PSF fluxes and positions; clean ones with S/N > 30 are stacked, and the
+        light of all others is taken out of their cutouts.
+    n : int
+        The frame is taken in n x n parts.
+
+    Returns
+    -------
+    PsfResiduals
+
+    Raises
+    ------
+    ValueError
+        If the image lacks variance or PSF.
+
+    Notes
+    -----
+    Each residual is divided by the star's peak and moved to the centre of a pixel; pixels are
+    averaged by their weight, no star counting for more than an error of 1 % of its peak, with
+    those more than 4 sigma from the median left out.
+    """
+    if image.variance is None or image.psf is None:
+        msg = "image: residuals of stars need the variance and the PSF"
+        raise ValueError(msg)
+    psf = image.psf
+    reach = min(psf.size // 2, max(4, int(np.ceil(_REACH_FWHM * psf.fwhm_pix))))
+    chosen = np.flatnonzero(stars.is_star & (stars.snr > _MIN_SNR))
+    part = _part(stars.x, stars.y, image.shape, n=n)
+    stacks = [_stack(image, stars, chosen[part[chosen] == k], reach=reach) for k in range(n * n)]
+    core = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= _CORE_FWHM * psf.fwhm_pix
+    images = np.stack([mean for mean, _, _ in stacks])
+    return PsfResiduals(
+        images=images.astype(np.float32),
+        n_stars=np.array([count for _, _, count in stacks], dtype=np.int64),
+        largest=np.array([_largest(mean[core]) for mean in images]),
+        error=np.array([float(np.median(error[core])) for _, error, _ in stacks]),
+    )
+
+
+def _part(x: Float64, y: Float64, shape: tuple[int, int], *, n: int) -> IntArray:
+    """Number of the part of the frame that positions lie in."""
+    ny, nx = shape
+    column = np.clip(((x + 0.5) * n / nx).astype(np.int64), 0, n - 1)
+    row = np.clip(((y + 0.5) * n / ny).astype(np.int64), 0, n - 1)
+    return np.asarray(row * n + column, dtype=np.int64)
+
+
+def _largest(values: Float64) -> float:
+    return float(values[int(np.argmax(np.abs(values)))])
+
+
+def _stack(
+    image: Image, stars: StarList, chosen: NDArray[np.intp], *, reach: int
+) -> tuple[Float64, Float64, int]:
+    """Mean residual [per cent of the peak], its error, and the number of stars."""
+    size = 2 * reach + 1
+    if chosen.size == 0:
+        nothing = np.full((size, size), np.nan)
+        return nothing, nothing, 0
+    chosen = chosen[:_MAX_STARS]
+    left, weight = _residuals(image, stars, chosen, reach=reach)
+    weight = np.where(weight > 0, 1.0 / (1.0 / np.maximum(weight, 1e-30) + _STAR_ERROR**2), 0.0)
+    middle = np.median(left, axis=0)
+    used = np.where(np.abs(left - middle) * np.sqrt(weight) < _CLIP_SIGMA, weight, 0.0)
+    total = np.maximum(used.sum(axis=0), 1e-30)
+    return 100.0 * (left * used).sum(axis=0) / total, 100.0 / np.sqrt(total), int(chosen.size)
+
+
+def _residuals(
+    image: Image, stars: StarList, chosen: NDArray[np.intp], *, reach: int
+) -> tuple[Float64, Float64]:
+    """Centred residuals of stars in units of their peaks, and inverse variances."""
+    if image.psf is None or image.variance is None:
+        msg = "image: residuals of stars need the variance and the PSF"
+        raise ValueError(msg)
+    psf, x, y, flux = image.psf, stars.x[chosen], stars.y[chosen], stars.flux[chosen]
+    half = psf.size // 2
+    bad = is_bad(image.mask)
+    seen = cut(image.data, image.variance, bad=bad, x=x, y=y, half=half)
+    neighbours = neighbour_images(seen, stars, chosen=chosen, core=moffat_of_fwhm(psf.fwhm_pix))
+    images = psf.at(x, y)
+    dx, dy = x - seen.column, y - seen.row
+    model = flux[:, None, None] * shift_psf(images, dx, dy)
+    left = np.where(seen.weight > 0, seen.data - neighbours - model, 0.0)
+    peak = flux * images[:, half, half]
+    centred = shift_cutouts(left, -dx, -dy) / peak[:, None, None]
+    inner = np.s_[:, half - reach : half + reach + 1, half - reach : half + reach + 1]
+    return centred[inner], seen.weight[inner] * peak[:, None, None] ** 2
