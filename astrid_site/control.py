@@ -11,6 +11,7 @@ from astrid_site.core import audit, jobs
 from astrid_site.core.errors import ApplicationError
 from astrid_site.core.models import Job
 from astrid_site.core.status import TERMINAL_JOBS, RunStatus
+from catalog.services import forget_points
 from differencing.models import ReferenceImage
 from observations.models import Observation
 from observations.services.runs import end_run, mirror, reset_run
@@ -68,6 +69,7 @@ def restart(observation: Observation) -> Job:
         for stage in pipeline.STAGES:
             if run := pipeline.run_of(stage, current.pk):
                 reset_run(run)
+        forget_points(current)
         mirror(current.pk, status=RunStatus.PENDING, stage=pipeline.STAGES[0].name)
         return jobs.submit(pipeline.job_of(pipeline.STAGES[0], current.pk), revive=True)
 

@@ -5,6 +5,9 @@ ingest -> preprocess -> reference -> difference -> detect -> associate -> photom
 A stage is a job of the ledger, a run row and a service. The service computes; its product, the
 run's end, the observation's mirror and the next stage's job are written in one transaction, the
 one that finishes the job. Running anything twice, or losing any message, changes nothing.
+
+A frame whose way ends earlier than that is measured too, by a job beside the stages: where the
+observation stands does not hang on it.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from uuid import UUID
 
 from django.db.models import Count, Max
 
+from astrid_site.core import jobs
 from astrid_site.core.errors import NotYetError, TransientError
 from astrid_site.core.jobs import Handler, JobContext, NextJob, Outcome
 from astrid_site.core.models import Job
@@ -27,7 +31,13 @@ from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkErr
 from astrid_site.redrawing import REDRAW, run_redraw
 from astrid_site.remedies import explain
 from catalog.models import AssociationRun, PhotometryRun
-from catalog.services import run_associate, run_photometry
+from catalog.services import (
+    epochs_on_their_own,
+    run_associate,
+    run_measure,
+    run_photometry,
+    wants_measuring,
+)
 from detection.models import DetectionRun
 from detection.services import run_detect
 from differencing.models import DifferenceRun, ReferenceRun
@@ -69,6 +79,8 @@ STAGES: tuple[Stage, ...] = (
     Stage("photometry", "Measure light curves", PhotometryRun, run_photometry),
 )
 STAGE_BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}
+#: Forced photometry on a frame that has ended without it; no stage.
+MEASURE = "measure"
 
 
 def job_of(stage: Stage, observation_id: UUID) -> NextJob:
@@ -85,10 +97,10 @@ def job_of(stage: Stage, observation_id: UUID) -> NextJob:
 def following(stage: Stage, observation: Observation) -> Stage | None:
     """What comes after a stage that succeeded; None at the end of the way.
 
-    A frame that a person named as reference is only that: it is calibrated, never subtracted.
+    A frame that a person named as reference is never subtracted; what it shows is measured.
     """
     if stage.name == "preprocess" and observation.role == Observation.Role.TEMPLATE:
-        return None
+        return STAGE_BY_NAME["photometry"]
     position = STAGES.index(stage) + 1
     return STAGES[position] if position < len(STAGES) else None
 
@@ -175,7 +187,7 @@ def _ended(
 ) -> Outcome:
     def save() -> Sequence[NextJob]:
         end_run(run, status, stage=stage.name, reason=reason, numbers=numbers)
-        return ()
+        return measuring(stage, run.observation)
 
     state = JobState.SKIPPED if status == RunStatus.SKIPPED else JobState.FAILED
     return Outcome(state, cause=reason, save=save)
@@ -190,6 +202,10 @@ def _succeed(stage: Stage, run: ProcessingRun, product: StageProduct) -> Sequenc
         # frames that were skipped because nothing earlier was there can use this one
         late = waiting_for_reference(observation, version=PIPELINE_VERSION)
         next_jobs += [job_of(STAGE_BY_NAME["reference"], key) for key in late]
+    if product.metrics.get("built") and isinstance(run, ReferenceRun):
+        # its epochs are now tied to it by their stars
+        for epoch in epochs_on_their_own(run):
+            next_jobs += measuring(stage, epoch)
     next_stage = following(stage, observation)
     if next_stage is None:
         mirror(observation.pk, status=RunStatus.SUCCEEDED, stage=stage.name)
@@ -199,8 +215,36 @@ def _succeed(stage: Stage, run: ProcessingRun, product: StageProduct) -> Sequenc
     return next_jobs
 
 
+def measuring(stage: Stage, observation: Observation) -> Sequence[NextJob]:
+    """The job that measures light curves on a frame whose way ended; none without an object.
+
+    Asked after the frame was calibrated: who founds an object later sees the frame. When
+    photometry itself fails there is nothing else to try.
+    """
+    if stage.name == "photometry" or not wants_measuring(observation, version=PIPELINE_VERSION):
+        return ()
+    job = job_of(STAGE_BY_NAME["photometry"], observation.pk)
+    return (replace(job, kind=MEASURE),)
+
+
+def run_measure_job(context: JobContext) -> Outcome:
+    """Measure on a frame beside the stages; its runs and where it stands stay as they are."""
+    observation = Observation.objects.select_related("survey").get(pk=context.subject_id)
+    try:
+        product = run_measure(observation, context.progress, version=PIPELINE_VERSION)
+    except (AlgorithmError, ImageReadError) as error:
+        return Outcome(JobState.FAILED, cause=str(error))
+
+    def save() -> Sequence[NextJob]:
+        product.save()
+        return ()
+
+    return Outcome(JobState.DONE, save=save)
+
+
 HANDLERS: Mapping[str, Handler] = {
     **{stage.name: partial(run_stage, stage) for stage in STAGES},
+    MEASURE: run_measure_job,
     REDRAW: run_redraw,
     BUILD_KIND: run_build_job,
 }
@@ -216,6 +260,8 @@ def job_lost(job: Job) -> None:
     )
     numbers = {"code": job.trouble} if job.trouble else {}
     end_run(run, RunStatus.FAILED, stage=stage.name, reason=job.cause, numbers=numbers)
+    for following_job in measuring(stage, run.observation):
+        jobs.submit(following_job, revive=True)
 
 
 def run_of(stage: Stage, observation_id: UUID) -> ProcessingRun | None:

@@ -22,7 +22,16 @@ class LightCurveInline(admin.TabularInline[LightCurvePoint, AstroObject]):
     model = LightCurvePoint
     extra = 0
     can_delete = False
-    fields = ("mjd", "band", "flux", "flux_error", "magnitude", "limiting_magnitude")
+    fields = (
+        "mjd",
+        "band",
+        "kind",
+        "flux",
+        "flux_error",
+        "magnitude",
+        "limiting_magnitude",
+        "flags",
+    )
     readonly_fields = fields
 
     def has_add_permission(self, request: Any, obj: Any = None) -> bool:
@@ -51,10 +60,10 @@ class ObjectDetectionAdmin(ReadOnlyAdmin):
 
 @admin.register(LightCurvePoint)
 class LightCurvePointAdmin(ReadOnlyAdmin):
-    """Forced photometry of every object at every epoch."""
+    """Forced photometry of every object at every epoch, difference and total flux apart."""
 
-    list_display = ("astro_object", "mjd", "band", "flux", "flux_error", "magnitude")
-    list_filter = ("band",)
+    list_display = ("astro_object", "mjd", "band", "kind", "flux", "flux_error", "magnitude")
+    list_filter = ("kind", "band")
     list_select_related = ("astro_object",)
     search_fields = ("astro_object__name",)
     show_full_result_count = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -43,11 +43,17 @@ class ObjectOutput(serializers.ModelSerializer[AstroObject]):
 
 
 class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
-    """One epoch of forced photometry on the difference images."""
+    """One epoch of forced photometry.
+
+    ``kind`` says what its flux is: ``difference``, gained or lost against the reference, or
+    ``total``, all light of the PSF's shape on the science image, host and neighbours included. An
+    epoch that is part of the reference has a difference entry without flux, flagged ``REFERENCE``.
+    """
 
     class Meta:
         model = LightCurvePoint
         fields = (
+            "kind",
             "observation",
             "mjd",
             "band",
@@ -59,15 +65,36 @@ class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
             "limiting_magnitude",
             "flags",
         )
+        extra_kwargs = {
+            "flags": {
+                "help_text": "Mask planes beside the place, and REFERENCE, MASKED, NO_PSF, OWN_WCS."
+            }
+        }
+
+
+class LightCurveQuery(StrictQuery):
+    """What of a light curve is wanted."""
+
+    kind = serializers.ChoiceField(
+        required=False,
+        choices=LightCurvePoint.Kind.choices,
+        help_text="Points of one kind; without it both.",
+    )
 
 
 class ObjectDetailOutput(ObjectOutput):
     """One object with its light curve."""
 
-    light_curve = LightCurvePointOutput(many=True, read_only=True)
+    light_curve = serializers.SerializerMethodField()
 
     class Meta(ObjectOutput.Meta):
         fields = (*ObjectOutput.Meta.fields, "light_curve")  # type: ignore[assignment]
+
+    @extend_schema_field(LightCurvePointOutput(many=True))
+    def get_light_curve(self, owner: AstroObject) -> Any:
+        """Points in order of time, of the kind that was asked for."""
+        points = selectors.light_curve(owner, kind=self.context["kind"])
+        return LightCurvePointOutput(points, many=True).data
 
 
 class ConeInput(StrictQuery):
@@ -124,10 +151,14 @@ class ObjectDetail(generics.RetrieveAPIView[AstroObject]):
 
     required_permissions = {"GET": "catalog.view_astroobject"}
     serializer_class = ObjectDetailOutput
+    queryset = AstroObject.objects.all()
 
-    def get_queryset(self) -> QuerySet[AstroObject]:
-        """Objects with their points in order of time."""
-        return selectors.with_light_curves(AstroObject.objects.all())
+    @extend_schema(parameters=[LightCurveQuery])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The object; its points in order of time."""
+        kind = read_query(LightCurveQuery, request).get("kind", "")
+        context = {**self.get_serializer_context(), "kind": kind}
+        return Response(ObjectDetailOutput(self.get_object(), context=context).data)
 
 
 class ConeSearch(APIView):

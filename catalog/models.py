@@ -11,6 +11,7 @@ from astrid_site.core.models import UUIDModel
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from observations.models import Observation, ProcessingRun
+from preprocessing.models import ScienceImage
 
 
 class AstroObject(UUIDModel):
@@ -79,29 +80,61 @@ class ObjectDetection(models.Model):
 
 
 class LightCurvePoint(UUIDModel):
-    """Forced photometry of one object on one difference; an upper limit where it is faint."""
+    """Forced photometry of one object on one frame; an upper limit where it is faint.
+
+    The difference flux is what the object gained or lost against the reference, the total flux is
+    all light of the PSF's shape at its place: host and neighbours included.
+    """
+
+    class Kind(models.TextChoices):
+        """On which image the flux was measured; the two are never mixed."""
+
+        DIFFERENCE = "difference", "difference flux"
+        TOTAL = "total", "total flux"
 
     astro_object = models.ForeignKey(
         AstroObject, on_delete=models.CASCADE, related_name="light_curve"
     )
-    difference_run = models.ForeignKey(DifferenceRun, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(
+        max_length=12,
+        choices=Kind,
+        default=Kind.DIFFERENCE,
+        help_text="difference: on science minus template; total: on the science image itself.",
+    )
+    science_image = models.ForeignKey(ScienceImage, on_delete=models.CASCADE, related_name="+")
+    difference_run = models.ForeignKey(
+        DifferenceRun,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="Of a difference flux.",
+    )
     observation = models.ForeignKey(Observation, on_delete=models.CASCADE, related_name="+")
     mjd = models.FloatField(null=True, blank=True, help_text="Middle of the exposure, UTC.")
     band = models.CharField(max_length=30, blank=True)
     ra = models.FloatField(null=True, blank=True, help_text="Where it was measured.")
     dec = models.FloatField(null=True, blank=True)
-    flux = models.FloatField(null=True, help_text="Difference flux [science units]; null: masked.")
+    flux = models.FloatField(
+        null=True, help_text="Of its kind [science units]; null: see the flags."
+    )
     flux_error = models.FloatField(null=True)
     zero_point = models.FloatField(null=True)
-    magnitude = models.FloatField(null=True)
+    magnitude = models.FloatField(null=True, help_text="Of a flux of its kind.")
     magnitude_error = models.FloatField(null=True)
     limiting_magnitude = models.FloatField(null=True, help_text="5 sigma.")
     flags = models.JSONField(default=list)
 
     class Meta:
         constraints: ClassVar = [
+            # a science image belongs to one observation and one version of the pipeline
             models.UniqueConstraint(
-                fields=["astro_object", "difference_run"], name="catalog_point_once"
+                fields=["astro_object", "science_image", "kind"], name="catalog_point_once"
+            ),
+            models.CheckConstraint(
+                name="catalog_point_difference_has_its_run",
+                condition=Q(kind="difference", difference_run__isnull=False)
+                | Q(kind="total", difference_run__isnull=True),
             ),
             models.CheckConstraint(
                 name="catalog_point_has_its_error",
@@ -110,7 +143,7 @@ class LightCurvePoint(UUIDModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.astro_object_id} {self.mjd}"
+        return f"{self.astro_object_id} {self.kind} {self.mjd}"
 
 
 class AssociationRun(ProcessingRun):

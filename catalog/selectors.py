@@ -8,12 +8,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
-from django.db.models import Exists, Model, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
-from astrid_site.core.status import RunStatus
 from astrid_site.imaging.healpix import MAX_RADIUS_ARCSEC, cone_ranges, separation_arcsec
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
-from differencing.models import DifferenceRun
+from differencing.models import ReferenceEpoch
 from observations.models import Observation
 from observations.selectors import survey_is
 
@@ -21,6 +20,8 @@ Row = TypeVar("Row", bound=Model)
 
 #: An object of a frame may lie this far outside of it, carried there by its mean position.
 EDGE_ARCSEC = 10.0
+#: Flag of the difference entry of an epoch that is part of the reference.
+REFERENCE = "REFERENCE"
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,54 @@ def object_of(detection_id: UUID) -> AstroObject | None:
     return member.astro_object if member else None
 
 
-def light_curve(astro_object: AstroObject) -> list[LightCurvePoint]:
-    """Forced photometry of one object in order of time."""
-    return list(
-        LightCurvePoint.objects.filter(astro_object=astro_object)
-        .select_related("observation", "observation__survey")
-        .order_by("mjd", "id")
+def light_curve(astro_object: AstroObject, *, kind: str = "") -> list[LightCurvePoint]:
+    """Forced photometry of one object in order of time, of one kind or of both.
+
+    An epoch of the reference has no difference of its own; its entry says so.
+    """
+    rows = list(
+        LightCurvePoint.objects.filter(astro_object=astro_object).select_related(
+            "observation", "observation__survey", "difference_run"
+        )
     )
+    rows += _reference_entries(rows)
+    wanted = [row for row in rows if kind in ("", row.kind)]
+    # undated epochs last, on every database
+    return sorted(
+        wanted, key=lambda row: (row.mjd is None, row.mjd or 0.0, str(row.observation_id), row.kind)
+    )
+
+
+def _reference_entries(rows: Iterable[LightCurvePoint]) -> list[LightCurvePoint]:
+    """Entries, never saved, for epochs that are part of the reference of the object's differences.
+
+    Which these are follows from the references alone, whatever was measured first; a stored row
+    could only contradict them. Its flux is null: zero by construction was not measured.
+    """
+    differences = [row for row in rows if row.difference_run is not None]
+    subtracted = {row.science_image_id for row in differences}
+    totals = {
+        row.science_image_id: row
+        for row in rows
+        if row.difference_run is None and row.science_image_id not in subtracted
+    }
+    used = {row.difference_run.reference_id for row in differences if row.difference_run}
+    epochs = ReferenceEpoch.objects.filter(reference__in=used - {None}, science_image__in=totals)
+    keys = set(epochs.values_list("science_image_id", flat=True)) if used and totals else set()
+    return [
+        LightCurvePoint(
+            astro_object_id=total.astro_object_id,
+            kind=LightCurvePoint.Kind.DIFFERENCE,
+            science_image_id=key,
+            observation=total.observation,
+            mjd=total.mjd,
+            band=total.band,
+            zero_point=total.zero_point,
+            flags=[REFERENCE],
+        )
+        for key, total in totals.items()
+        if key in keys
+    ]
 
 
 def members(astro_object: AstroObject) -> list[ObjectDetection]:
@@ -154,14 +196,8 @@ def members(astro_object: AstroObject) -> list[ObjectDetection]:
 
 
 def object_page(astro_object: AstroObject) -> ObjectPage:
-    """An object with its detections and its light curve, in two queries."""
+    """An object with its detections and its light curve, in three queries."""
     return ObjectPage(astro_object, members(astro_object), light_curve(astro_object))
-
-
-def with_light_curves(rows: QuerySet[AstroObject]) -> QuerySet[AstroObject]:
-    """The same objects with their points fetched in one query."""
-    points = LightCurvePoint.objects.order_by("mjd", "id")
-    return rows.prefetch_related(Prefetch("light_curve", queryset=points))
 
 
 def objects_near(observation: Observation, *, margin_arcsec: float = 0.0) -> list[AstroObject]:
@@ -171,35 +207,3 @@ def objects_near(observation: Observation, *, margin_arcsec: float = 0.0) -> lis
     rows = AstroObject.objects.filter(is_simulated=observation.is_simulated)
     radius = observation.radius_deg * 3600.0 + margin_arcsec
     return [row for row, _ in in_cone(rows, observation.ra, observation.dec, radius_arcsec=radius)]
-
-
-def differences_near(observation: Observation, *, exclude: Iterable[object]) -> list[DifferenceRun]:
-    """Finished differences of other frames whose circles touch this frame's."""
-    if observation.ra is None or observation.dec is None or observation.radius_deg is None:
-        return []
-    rows = (
-        DifferenceRun.objects.filter(
-            status=RunStatus.SUCCEEDED,
-            file__isnull=False,
-            observation__is_simulated=observation.is_simulated,
-        )
-        .exclude(pk__in=list(exclude))
-        .select_related("observation", "file")
-    )
-    largest = (
-        Observation.objects.filter(radius_deg__isnull=False)
-        .order_by("-radius_deg")
-        .values_list("radius_deg", flat=True)
-        .first()
-    )
-    reach = (observation.radius_deg + float(largest or 0.0)) * 3600.0 + EDGE_ARCSEC
-    near = in_cone(
-        rows, observation.ra, observation.dec, radius_arcsec=reach, prefix="observation__"
-    )
-    touching = [
-        run
-        for run, apart in near
-        if apart - EDGE_ARCSEC
-        <= (observation.radius_deg + (run.observation.radius_deg or 0.0)) * 3600.0
-    ]
-    return sorted(touching, key=lambda run: (run.observation.mid_mjd or 0.0, str(run.pk)))

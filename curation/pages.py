@@ -34,6 +34,7 @@ class Card:
     warnings: list[str]
     astro_object: AstroObject | None
     charts: catalog_pages.ChartPair | None
+    total_charts: catalog_pages.ChartPair | None
     n_points: int
     verdict: Verdict | None
 
@@ -111,6 +112,7 @@ def make_card(detection: Detection, curator: User) -> Card:
         warnings=detection_pages.warnings(detection),
         astro_object=astro_object,
         charts=curve.telling,
+        total_charts=curve.total,
         n_points=curve.n_points,
         verdict=selectors.current_verdict(detection, curator),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Quantity = Literal["magnitude", "flux"]
+FluxKind = Literal["difference", "total"]
 
 #: Left, right, top and bottom margins of the plot area.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 10.0, 36.0
@@ -26,11 +27,13 @@ class Epoch:
     band : str
         Filter.
     flux, flux_error : float or None
-        Difference flux; None where masked.
+        Difference or total flux, as the chart is told; None where masked.
     magnitude, magnitude_error, limit : float or None
         Magnitude where the flux is positive, and the 5 sigma limit.
     is_current : bool
         Whether this is the epoch being looked at.
+    is_reference : bool
+        Whether the epoch is part of the reference, so that it has no difference of its own.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Epoch:
     magnitude_error: float | None = None
     limit: float | None = None
     is_current: bool = False
+    is_reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,16 @@ class Mark:
     is_limit: bool
     is_current: bool
     series: int
+    text: str
+
+
+@dataclass(frozen=True)
+class ReferenceMark:
+    """An epoch that is part of the reference: a line at its time, without a value."""
+
+    key: str
+    x: float
+    is_current: bool
     text: str
 
 
@@ -83,6 +97,7 @@ class Chart:
     zero: float | None
     marks: tuple[Mark, ...]
     bands: tuple[str, ...]
+    references: tuple[ReferenceMark, ...] = ()
 
     @property
     def has_limits(self) -> bool:
@@ -99,7 +114,12 @@ class _Value:
 
 
 def lay_out_chart(
-    epochs: Sequence[Epoch], *, quantity: Quantity, width: float = 640, height: float = 220
+    epochs: Sequence[Epoch],
+    *,
+    quantity: Quantity,
+    kind: FluxKind = "difference",
+    width: float = 640,
+    height: float = 220,
 ) -> Chart | None:
     """Lay a light curve out.
 
@@ -109,7 +129,9 @@ def lay_out_chart(
         Measurements in any order.
     quantity : {"magnitude", "flux"}
         What goes up: brightness in magnitudes (bright on top, upper limits as triangles), or
-        difference flux (with its zero line).
+        flux (with its zero line).
+    kind : {"difference", "total"}
+        What the fluxes are; a chart never mixes the two.
     width, height : float
         Size of the chart.
 
@@ -122,7 +144,9 @@ def lay_out_chart(
     if not values:
         return None
     bands = tuple(sorted({v.epoch.band for v in values}))
-    x_low, x_high = _padded([v.epoch.mjd for v in values], least=1.0)
+    references = sorted((e for e in epochs if e.is_reference), key=lambda e: e.mjd)
+    times = [v.epoch.mjd for v in values] + [epoch.mjd for epoch in references]
+    x_low, x_high = _padded(times, least=1.0)
     reach = [v.value + s * (v.error or 0.0) for v in values for s in (-1, 1)]
     if quantity == "flux":
         reach.append(0.0)
@@ -162,10 +186,14 @@ def lay_out_chart(
             for t, s in nice_ticks(x_low, x_high, count=max(3, int(width / 130)))
         ),
         y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
-        y_label="difference magnitude (AB)" if quantity == "magnitude" else "difference flux",
+        y_label=f"{kind} magnitude (AB)" if quantity == "magnitude" else f"{kind} flux",
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
         marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
         bands=bands,
+        references=tuple(
+            ReferenceMark(e.key, round(place_x(e.mjd), 2), e.is_current, _describe_reference(e))
+            for e in references
+        ),
     )
 
 
@@ -204,9 +232,17 @@ def _padded(values: Sequence[float], *, least: float) -> tuple[float, float]:
     return low - room, high + room
 
 
+def _describe_reference(epoch: Epoch) -> str:
+    return f"{_when(epoch)}: part of the reference, its difference is zero by construction"
+
+
+def _when(epoch: Epoch) -> str:
+    return f"MJD {epoch.mjd:.4f}" + (f", {epoch.band} band" if epoch.band else "")
+
+
 def _describe(v: _Value, quantity: Quantity) -> str:
     """The mark in words, for a screen reader and for the line under the chart."""
-    when = f"MJD {v.epoch.mjd:.4f}" + (f", {v.epoch.band} band" if v.epoch.band else "")
+    when = _when(v.epoch)
     if v.is_limit:
         return f"{when}: fainter than {v.value:.2f} mag (5 sigma)"
     error = "" if v.error is None else f" ± {v.error:.3g}"

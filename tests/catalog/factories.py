@@ -9,23 +9,48 @@ from astrid_site.core.models import FileKind
 from astrid_site.core.status import RunStatus
 from astrid_site.imaging.healpix import nested_index
 from catalog.algorithms.naming import object_name
-from catalog.models import AstroObject, ObjectDetection
+from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from observations.models import Observation
+from preprocessing.models import ScienceImage
 from tests.observations.factories import make_observation, make_stored_file
 
 _number = count(1)
 
 
-def make_difference_run(observation: Observation | None = None, **fields: Any) -> DifferenceRun:
-    """A finished difference whose pixels nobody reads."""
-    return DifferenceRun.objects.create(
+def make_science_image(observation: Observation | None = None, **fields: Any) -> ScienceImage:
+    """A calibrated frame whose pixels nobody reads."""
+    files = {"file": make_stored_file(FileKind.SCIENCE), "stars_file": make_stored_file()}
+    return ScienceImage.objects.create(
         observation=observation or make_observation(),
         pipeline_version="1",
         status=RunStatus.SUCCEEDED,
-        file=make_stored_file(FileKind.DIFFERENCE),
-        **fields,
+        **{**files, **fields},
+    )
+
+
+def make_difference_run(observation: Observation | None = None, **fields: Any) -> DifferenceRun:
+    """A finished difference whose pixels nobody reads."""
+    image = make_science_image(observation)
+    return DifferenceRun.objects.create(
+        observation=image.observation,
+        pipeline_version="1",
+        status=RunStatus.SUCCEEDED,
+        science_image=image,
+        **{"file": make_stored_file(FileKind.DIFFERENCE), **fields},
+    )
+
+
+def make_point(owner: AstroObject, run: DifferenceRun, **fields: Any) -> LightCurvePoint:
+    """A difference flux where the object is, not yet saved."""
+    place = {"ra": owner.forced_position[0], "dec": owner.forced_position[1]}
+    return LightCurvePoint(
+        astro_object=owner,
+        science_image=run.science_image,
+        difference_run=run,
+        observation=run.observation,
+        **{**place, **fields},
     )
 
 

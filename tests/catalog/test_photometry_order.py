@@ -5,64 +5,35 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-from astropy.wcs import WCS
 from django.db import connection, connections, transaction
 
-from astrid_site.core.models import FileKind
 from astrid_site.core.stages import StageProduct
 from astrid_site.core.status import RunStatus
-from astrid_site.imaging.image import Image
-from astrid_site.imaging.psf import constant_psf
 from catalog.models import AssociationRun, AstroObject, LightCurvePoint, PhotometryRun
 from catalog.services import run_associate, run_photometry
 from detection.models import DetectionRun
-from differencing.models import DifferenceRun
 from observations.models import Observation
-from preprocessing.services import store_image
 from tests.catalog.factories import make_detection
+from tests.catalog.small_frames import (
+    ARCSEC,
+    DEC,
+    FWHM_ARCSEC,
+    RA,
+    add_difference,
+    add_science,
+    make_image,
+)
 from tests.observations.factories import make_observation, make_survey
 
 pytestmark = pytest.mark.django_db
 
-SIZE = 64
-FWHM_ARCSEC = 2.0
-RA, DEC = 150.0, 2.0
-ARCSEC = 1.0 / 3600.0
-
-
-def difference_image(day: float) -> Image:
-    """Blank sky of 1 arcsec pixels around the field's centre, with all that photometry needs."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval, wcs.wcs.crpix = [RA, DEC], [(SIZE + 1) / 2, (SIZE + 1) / 2]
-    wcs.wcs.cdelt = [-ARCSEC, ARCSEC]
-    rng = np.random.default_rng([3, int(100 * day)])
-    rows, columns = np.mgrid[-7:8, -7:8]
-    psf = np.exp(-(rows**2 + columns**2) / (2 * (FWHM_ARCSEC / 2.3548) ** 2))
-    shape = (SIZE, SIZE)
-    return Image(
-        data=rng.normal(0.0, 1.0, shape).astype(np.float32),
-        mask=np.zeros(shape, np.uint16),
-        variance=np.ones(shape, np.float32),
-        wcs=wcs,
-        psf=constant_psf(psf.astype(np.float32), shape=shape),
-        zero_point=25.0,
-    )
-
 
 def make_searched(survey: object, day: float) -> DetectionRun:
-    """A frame that was subtracted and searched; its difference can be measured on."""
+    """A frame that was subtracted and searched; it and its difference can be measured on."""
     observation = make_observation(survey, day=day, ra=RA, dec=DEC)
-    stored = store_image(
-        difference_image(day), kind=FileKind.DIFFERENCE, name=f"{day}.fits", header={}
-    )
-    done = {"observation": observation, "pipeline_version": "1", "status": RunStatus.SUCCEEDED}
-    difference = DifferenceRun.objects.create(**done, file=stored)
-    return DetectionRun.objects.create(
-        **done, difference_run=difference, metrics={"psf_fwhm_arcsec": FWHM_ARCSEC}
-    )
+    science = add_science(observation, make_image([4, int(100 * day)]))
+    return add_difference(science, make_image([3, int(100 * day)]))
 
 
 def associate(observation: Observation) -> None:
@@ -96,6 +67,11 @@ def places() -> set[tuple[float | None, float | None]]:
     return set(LightCurvePoint.objects.values_list("ra", "dec"))
 
 
+def fluxes() -> dict[tuple[object, str], float | None]:
+    rows = LightCurvePoint.objects.values_list("observation", "kind", "flux")
+    return {(observation, kind): flux for observation, kind, flux in rows}
+
+
 def test_a_point_tells_where_it_was_measured() -> None:
     first = found(make_searched(make_survey(), 1.0), north_arcsec=0.0)
     associate(first)
@@ -114,10 +90,11 @@ def test_a_late_writer_leaves_no_point_at_an_older_position() -> None:
     late = found(make_searched(survey, 2.0), north_arcsec=0.8, score=40.0)
     associate(late)
     save(measured(late))
-    right = dict(LightCurvePoint.objects.values_list("observation", "flux"))
+    right = fluxes()
     save(slow)
-    assert set(right) == {early.pk, late.pk}
-    assert dict(LightCurvePoint.objects.values_list("observation", "flux")) == right
+    kinds = ("difference", "total")
+    assert set(right) == {(frame.pk, kind) for frame in (early, late) for kind in kinds}
+    assert fluxes() == right
     assert places() == {AstroObject.objects.get().forced_position}
 
 
@@ -132,7 +109,7 @@ def test_of_two_that_moved_an_object_the_last_one_has_its_way() -> None:
         products.append(measured(frames[-1]))
     for product in reversed(products):
         save(product)
-    assert LightCurvePoint.objects.count() == 3
+    assert LightCurvePoint.objects.count() == 2 * 3
     assert places() == {AstroObject.objects.get().forced_position}
 
 
@@ -144,7 +121,7 @@ def test_many_small_steps_add_up_to_a_move() -> None:
         associate(frame)
         save(measured(frame))
     owner = AstroObject.objects.get()
-    assert LightCurvePoint.objects.count() == 12
+    assert LightCurvePoint.objects.count() == 2 * 12
     assert places() == {owner.forced_position}
     assert abs(owner.forced_position[1] - owner.dec) < 0.05 * FWHM_ARCSEC * ARCSEC
     assert owner.dec - DEC > 0.5 * ARCSEC
@@ -190,5 +167,5 @@ def test_who_saves_while_an_object_is_being_moved_waits_and_then_sees_the_move()
     row.metrics, row.status = dict(moving.metrics), RunStatus.SUCCEEDED
     row.save()
     save(measured(late))
-    assert LightCurvePoint.objects.count() == 2
+    assert LightCurvePoint.objects.count() == 2 * 2
     assert places() == {AstroObject.objects.get().forced_position}

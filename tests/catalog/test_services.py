@@ -12,13 +12,15 @@ from astrid_site.imaging.errors import NoWorkError
 from catalog.models import AssociationRun, AstroObject, LightCurvePoint, ObjectDetection
 from catalog.services import run_associate
 from catalog.services.association import association_radius
-from catalog.services.photometry import save_points
+from catalog.services.frames import frame_of
+from catalog.services.points import Measured, save_points
 from detection.models import DetectionRun
 from tests.catalog.factories import (
     make_detection,
     make_detection_run,
     make_difference_run,
     make_object,
+    make_point,
 )
 from tests.observations.factories import make_observation, make_survey
 
@@ -169,18 +171,9 @@ def test_eight_frames_at_once_make_one_object_of_one_new_source() -> None:
 
 def test_one_object_has_one_point_on_one_difference_the_newest() -> None:
     owner, run = make_object(), make_difference_run()
+    frame = frame_of(run.observation_id, version="1")
+    assert frame is not None
     for flux in (1.0, 2.0):
-        save_points(
-            [
-                LightCurvePoint(
-                    astro_object=owner,
-                    difference_run=run,
-                    observation=run.observation,
-                    ra=owner.ra,
-                    dec=owner.dec,
-                    flux=flux,
-                    flux_error=0.5,
-                )
-            ]
-        )
+        point = make_point(owner, run, flux=flux, flux_error=0.5)
+        assert save_points([Measured(frame, (point,))]).n_saved == 1
     assert LightCurvePoint.objects.get().flux == 2.0

@@ -395,6 +395,7 @@ def _measure(owner: AstroObject, observation: Observation, run: DifferenceRun) -
     flux = member.detection.flux if member else float(rng.normal(0, error))
     LightCurvePoint.objects.create(
         astro_object=owner,
+        science_image=run.science_image,
         difference_run=run,
         observation=observation,
         mjd=observation.mid_mjd,
