@@ -35,7 +35,24 @@ class ReferenceImage(UUIDModel):
         default=False, help_text="Its epochs were named by a person, so their dates do not matter."
     )
     is_active = models.BooleanField(default=True)
-    epochs_digest = models.CharField(max_length=64, help_text="sha256 over its epochs' hashes.")
+    version = models.PositiveSmallIntegerField(
+        default=1, help_text="Counts the references of one field; those before it are kept."
+    )
+    former = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    reason = models.TextField(blank=True, help_text="Why it was made.")
+    coverage_file = models.ForeignKey(
+        StoredFile, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    coverage_preview_file = models.ForeignKey(
+        StoredFile, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    epochs_digest = models.CharField(
+        max_length=64,
+        help_text="sha256 over the hashes of the epochs that it was to be made of, and of those "
+        "of the version before it.",
+    )
     metrics = models.JSONField(default=dict, blank=True)
     code_version = models.CharField(max_length=64, blank=True)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from astrid_site.core.status import RunStatus
 from astrid_site.imaging.healpix import separation_arcsec
-from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
-from observations.models import Observation
+from differencing.models import DifferenceRun, ReferenceEpoch, ReferenceImage, ReferenceRun
+from observations.models import Observation, Survey
 from preprocessing.models import ScienceImage
 from preprocessing.selectors import finished_images
 
@@ -37,6 +37,17 @@ def earlier_frames(observation: Observation) -> QuerySet[Observation]:
     return rows.filter(ended_at__lte=observation.observed_at)
 
 
+def near(frames: QuerySet[Observation], observation: Observation) -> QuerySet[Observation]:
+    """Those whose circle may touch the frame's, or that name its target or no place at all."""
+    if observation.dec is None or observation.radius_deg is None:
+        return frames
+    reach = observation.radius_deg + F("radius_deg")
+    touches = Q(dec__gte=observation.dec - reach, dec__lte=observation.dec + reach)
+    unplaced = Q(dec__isnull=True) | Q(radius_deg__isnull=True)
+    named = Q(target__iexact=observation.target) if observation.target else Q(pk__in=())
+    return frames.filter(touches | unplaced | named)
+
+
 def uncalibrated(frames: QuerySet[Observation]) -> list[Observation]:
     """Those that are still on their way to their own reference."""
     return list(frames.filter(_UNDECIDED).order_by("observed_at", "id"))
@@ -46,23 +57,53 @@ def calibrated(frames: QuerySet[Observation], *, version: str) -> list[ScienceIm
     """Finished science images of frames, in a fixed order."""
     return list(
         finished_images()
+        # texts that a choice among a thousand frames does not need
+        .defer("log", "parameters", "observation__header", "observation__overrides")
         .filter(observation__in=frames, pipeline_version=version)
         .order_by("observation__observed_at", "observation__observation_id", "id")
     )
 
 
-def references_for(observation: Observation) -> list[ReferenceImage]:
-    """Active references of the survey and band that end before the frame starts, or are pinned."""
-    allowed = Q(is_pinned=True)
-    if observation.observed_at is not None:
-        allowed |= Q(last_ended_at__lte=observation.observed_at)
+def retired_digests(survey: Survey, *, band: str) -> frozenset[str]:
+    """Digests of the references that a person took out of use."""
+    rows = ReferenceImage.objects.filter(survey=survey, band=band, is_active=False)
+    return frozenset(rows.values_list("epochs_digest", flat=True))
+
+
+def versions_of(reference: ReferenceImage) -> list[ReferenceImage]:
+    """References of the same field, survey and band, newest version first; itself among them."""
+    rows = ReferenceImage.objects.filter(survey=reference.survey, band=reference.band)
+    rows = rows.filter(is_pinned=reference.is_pinned)
+    if reference.healpix14 is None or reference.dec is None or reference.ra is None:
+        rows = rows.filter(target=reference.target, healpix14__isnull=True)
+    else:
+        reach = reference.radius_deg or 0.0
+        rows = rows.filter(dec__range=(reference.dec - reach, reference.dec + reach))
+    return [
+        row
+        for row in rows.select_related("former").order_by("-version", "-created_at", "id")
+        if _is_near(row, reference)
+    ]
+
+
+def _is_near(row: ReferenceImage, other: ReferenceImage) -> bool:
+    if row.ra is None or row.dec is None or other.ra is None or other.dec is None:
+        return True
+    apart = separation_arcsec(row.ra, row.dec, other.ra, other.dec)
+    return float(apart) <= 3600.0 * (other.radius_deg or 0.0)
+
+
+def epochs_of(reference: ReferenceImage) -> list[ReferenceEpoch]:
+    """What went into a reference, the most weighty first."""
+    rows = ReferenceEpoch.objects.filter(reference=reference)
     return list(
-        ReferenceImage.objects.filter(
-            allowed, survey=observation.survey, band=observation.band, is_active=True
-        )
-        .select_related("file", "stars_file")
-        .order_by("last_ended_at", "epochs_digest")
+        rows.select_related("science_image__observation").order_by("-weight", "science_image_id")
     )
+
+
+def count_differences(reference: ReferenceImage) -> int:
+    """Differences made with a reference."""
+    return DifferenceRun.objects.filter(reference=reference, status=RunStatus.SUCCEEDED).count()
 
 
 def waiting_for_reference(observation: Observation, *, version: str) -> list[UUID]:

@@ -33,6 +33,22 @@ class Survey(UUIDModel):
     min_overlap = models.FloatField(default=0.85)
     reference_min_epochs = models.PositiveSmallIntegerField(default=1)
     reference_max_epochs = models.PositiveSmallIntegerField(default=10)
+    reference_min_gain_percent = models.FloatField(
+        default=0.5,
+        help_text="An epoch is stacked while it lowers the predicted noise of differences by this.",
+    )
+    reference_rebuild_every = models.PositiveSmallIntegerField(
+        default=5,
+        help_text="A reference is made anew after so many epochs at the earliest; 0: never.",
+    )
+    reference_rebuild_percent = models.FloatField(
+        default=5.0,
+        help_text="It is made anew when the predicted noise of differences falls by this much.",
+    )
+    reference_guard_days = models.FloatField(
+        default=1.0,
+        help_text="A reference made anew has no epoch this close before the frame that uses it.",
+    )
     detection_threshold = models.FloatField(default=5.0, help_text="Sigma on the score image.")
     method = models.CharField(max_length=12, default="auto")
     is_simulated = models.BooleanField(default=False)
@@ -48,6 +64,12 @@ class Survey(UUIDModel):
                 name="observations_survey_epochs_ordered",
                 condition=Q(reference_min_epochs__gte=1)
                 & Q(reference_max_epochs__gte=models.F("reference_min_epochs")),
+            ),
+            models.CheckConstraint(
+                name="observations_survey_rebuild_rule_sane",
+                condition=Q(reference_min_gain_percent__gte=0, reference_min_gain_percent__lt=100)
+                & Q(reference_rebuild_percent__gte=0, reference_rebuild_percent__lt=100)
+                & Q(reference_guard_days__gte=0),
             ),
             models.CheckConstraint(
                 name="observations_survey_threshold_positive",

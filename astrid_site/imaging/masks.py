@@ -24,6 +24,7 @@ class MaskPlane(IntFlag):
     INTERPOLATED = 128
     STAR_HALO = 256
     USER = 512
+    UNSETTLED = 1024
 
 
 #: Name of each plane in FITS headers, as the Rubin pipelines name theirs where both have it, and
@@ -39,6 +40,7 @@ FITS_PLANES: dict[MaskPlane, tuple[str, str]] = {
     MaskPlane.INTERPOLATED: ("INTRP", "interpolated"),
     MaskPlane.STAR_HALO: ("HALO", "halo of a bright star"),
     MaskPlane.USER: ("USER", "masked by the observer"),
+    MaskPlane.UNSETTLED: ("VARIES", "the epochs of the reference disagree"),
 }
 
 #: Planes whose pixels carry no usable flux at all.

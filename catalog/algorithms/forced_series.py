@@ -17,15 +17,19 @@ from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.photometry import forced_photometry, measure_noise_scale
-from differencing.algorithms.reference import Epoch, coadd, select_epochs
+from differencing.algorithms.epoch_choice import ChoiceRule, Epoch, select_epochs
+from differencing.algorithms.reference import coadd, measure_coadd
 from differencing.algorithms.subtract import Subtraction, SubtractionConfig, subtract
-from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed, preprocess_image
+from differencing.algorithms.unsettled import find_disagreement
+from preprocessing.algorithms.preprocess import Preprocessed
 from preprocessing.algorithms.psf_fit import missing_psf
 from preprocessing.algorithms.registration import Registration, register
 from preprocessing.algorithms.warp import warp
 
 FloatArray = NDArray[np.float32]
 
+#: Least share of the common frame that an epoch of the reference must cover.
+MIN_OVERLAP = 0.85
 #: Box of the local sky of a difference [FWHM] and its least width [pix].
 _SKY_BOX_FWHM, _SKY_BOX_PIX = 8.0, 32
 _SOURCE_SIGMA = 5.0
@@ -127,6 +131,8 @@ def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
     ------
     AlgorithmError
         If the frame has no PSF, does not match the common frame, or no star tells the flux ratio.
+    NoWorkError
+        If it covers less than 85 % of the common frame.
     """
     frame = candidate.frame
     if frame.image.psf is None:
@@ -135,11 +141,11 @@ def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
     if not found.flux_ratio:
         msg = "no star in common tells the ratio of the fluxes"
         raise AlgorithmError(msg, n_matched=found.n_matched)
+    if found.overlap < MIN_OVERLAP:
+        msg = f"it covers {found.overlap:.0%} of the common frame, {MIN_OVERLAP:.0%} needed"
+        raise NoWorkError(msg, overlap=found.overlap, overlap_required=MIN_OVERLAP)
     return Epoch(
         key=candidate.name,
-        # a light curve looks back and forth: every epoch counts as an earlier one
-        ended_mjd=0.0,
-        overlap=found.overlap,
         fwhm_pix=frame.image.psf.fwhm_pix,
         sky_noise=frame.background.noise * found.flux_ratio,
     )
@@ -153,13 +159,14 @@ def _psf_stars(frame: Preprocessed) -> int:
 def choose_epochs(epochs: Sequence[Epoch], *, max_epochs: int) -> tuple[str, ...]:
     """Names of the epochs whose stack has the least predicted noise, best first.
 
+    A light curve looks back and forth: every epoch may serve, whenever it was taken.
+
     Raises
     ------
     NoWorkError
-        If none covers enough of the common frame; carries ``n_candidates``, ``best_overlap``.
+        If there is none.
     """
-    chosen = select_epochs(epochs, science_started_mjd=1.0, max_epochs=max_epochs)
-    return tuple(epoch.key for epoch in chosen)
+    return select_epochs(epochs, rule=ChoiceRule(max_epochs=max_epochs)).keys
 
 
 def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> SeriesReference:
@@ -188,8 +195,8 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
     if len(images) == 1:
         ones = np.ones(best.frame.image.shape, np.uint16)
         return SeriesReference(best.frame, (best.name,), ones, 0, tuple(notes))
-    stacked = coadd(images)
-    frame, remarks = _measure_stack(stacked.image)
+    stacked = coadd(images, disagreement=find_disagreement(images))
+    frame, remarks = measure_coadd(stacked.image)
     # the stack lies on the best epoch's grid, whose stars are the less blended ones
     frame = replace(frame, stars=best.frame.stars)
     return SeriesReference(
@@ -199,19 +206,6 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
         n_clipped=stacked.n_clipped,
         notes=(*notes, *remarks),
     )
-
-
-def _measure_stack(image: Image) -> tuple[Preprocessed, tuple[str, ...]]:
-    """Stars and PSF of a stack, and the variance that its epochs gave it."""
-    config = PreprocessConfig(find_cosmic_rays=False)
-    # sources are found against the noise of its sky, unresolved stars included: against that of
-    # its pixels alone a deep crowded field is one large source
-    frame = preprocess_image(image.with_(variance=None), config)
-    remarks: tuple[str, ...] = ()
-    if frame.image.psf is None:
-        remarks = ("too few stars for a PSF of the stack: the mean of its epochs' is used",)
-        frame = preprocess_image(image.with_(variance=None), config, given_psf=image.psf)
-    return replace(frame, image=frame.image.with_(variance=image.variance)), remarks
 
 
 def _on_grid_of(best: Preprocessed, other: Preprocessed) -> Image:

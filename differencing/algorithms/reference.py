@@ -1,24 +1,22 @@
-"""Which earlier epochs make a reference, and how they are combined."""
+"""How the epochs of a reference are combined, and what is measured on the result."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from astrid_site.imaging.errors import NoWorkError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField, position_terms
+from differencing.algorithms.unsettled import Disagreement
+from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed, preprocess_image
 
 FloatArray = NDArray[np.float32]
 
-#: Least share of the science frame that an epoch must cover.
-MIN_OVERLAP = 0.85
 _BLOCK_ROWS = 128
 _CLIP_SIGMA = 4.0
 #: A rejected pixel must also be off by more than the median changes from it to its neighbours,
@@ -28,113 +26,26 @@ _PSF_GRID = 4
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What selection needs to know of one earlier epoch.
-
-    Attributes
-    ----------
-    key : str
-        Name by which the caller finds it again.
-    ended_mjd : float
-        End of the exposure.
-    overlap : float
-        Share of the science frame that it covers.
-    fwhm_pix : float
-        Seeing on the science frame's pixels [pix].
-    sky_noise : float
-        Sky sigma per pixel on a common flux scale.
-    """
-
-    key: str
-    ended_mjd: float
-    overlap: float
-    fwhm_pix: float
-    sky_noise: float
-
-    @property
-    def point_noise(self) -> float:
-        """Noise of a point-source flux, up to a constant: sky sigma times the PSF's width."""
-        return self.sky_noise * self.fwhm_pix
-
-
-def select_epochs(
-    candidates: Sequence[Epoch],
-    *,
-    science_started_mjd: float,
-    max_epochs: int = 10,
-    min_gap_days: float = 0.0,
-) -> tuple[Epoch, ...]:
-    """Choose the epochs that make the least noisy reference.
-
-    Epochs end before the science epoch starts (less ``min_gap_days``) and cover at least 85 % of
-    it. The sharpest and deepest are taken first; one more is added while it still lowers the
-    predicted noise of the coadd: a poor epoch blurs more than it deepens.
-
-    Parameters
-    ----------
-    candidates : sequence of Epoch
-        Earlier epochs of the field in the same band.
-    science_started_mjd : float
-        Start of the science exposure.
-    max_epochs : int
-        Most epochs to combine.
-    min_gap_days : float
-        Time that must pass between reference and science epochs.
-
-    Returns
-    -------
-    tuple of Epoch
-        Best first; never empty.
-
-    Raises
-    ------
-    NoWorkError
-        If no epoch qualifies; carries ``n_candidates``, ``n_earlier`` and ``best_overlap``.
-    """
-    earlier = [e for e in candidates if e.ended_mjd <= science_started_mjd - min_gap_days]
-    usable = [e for e in earlier if e.overlap >= MIN_OVERLAP]
-    if not usable:
-        best = max((e.overlap for e in earlier), default=0.0)
-        msg = (
-            f"no reference yet: {len(candidates)} epochs, {len(earlier)} earlier, the best of "
-            f"them covers {100 * best:.0f} %, {100 * MIN_OVERLAP:.0f} % needed"
-        )
-        raise NoWorkError(
-            msg, n_candidates=len(candidates), n_earlier=len(earlier), best_overlap=best
-        )
-    ranked = sorted(usable, key=lambda e: (e.point_noise, e.ended_mjd, e.key))
-    chosen = [ranked[0]]
-    for epoch in ranked[1:max_epochs]:
-        if predicted_noise([*chosen, epoch]) < predicted_noise(chosen):
-            chosen.append(epoch)
-    return tuple(chosen)
-
-
-def predicted_noise(epochs: Sequence[Epoch]) -> float:
-    """Point-source noise of the inverse-variance coadd of some epochs, up to a constant."""
-    weights = np.array([1.0 / e.sky_noise**2 for e in epochs])
-    width = float(np.sum(weights * [e.fwhm_pix for e in epochs]) / weights.sum())
-    return width / math.sqrt(float(weights.sum()))
-
-
-@dataclass(frozen=True)
 class Coadd:
     """A combined image and what went into each pixel.
 
     Attributes
     ----------
     image : Image
-        Mean, variance, mask (NO_DATA where no epoch was usable) and combined PSF, in the flux
-        scale of the first image.
+        Mean, variance, mask (NO_DATA where no epoch was usable, UNSETTLED where they disagree)
+        and combined PSF, in the flux scale of the first image.
     coverage : NDArray[uint16], shape (ny, nx)
         Number of epochs in each pixel.
     n_clipped : int
         Pixels of single epochs rejected as outliers.
+    shares : tuple of float
+        Mean weight of each image in the pixels, 0 to 1.
     """
 
     image: Image
     coverage: NDArray[np.uint16]
     n_clipped: int
+    shares: tuple[float, ...]
 
 
 def coadd(
@@ -142,6 +53,8 @@ def coadd(
     *,
     flux_scales: Sequence[float] | None = None,
     clip_sigma: float = _CLIP_SIGMA,
+    disagreement: Disagreement | None = None,
+    spare: Sequence[int] = (),
 ) -> Coadd:
     """Combine images on one grid: inverse-variance mean, outliers rejected.
 
@@ -154,6 +67,10 @@ def coadd(
     clip_sigma : float
         A pixel farther than this from the epochs' median, and by more than the median's own
         relief there, is rejected. With two epochs, the higher of two that differ so is.
+    disagreement : Disagreement, optional
+        Pixels of single epochs that are left out as well, because the sky had changed there.
+    spare : sequence of int
+        Images that count only where all others are left out.
 
     Returns
     -------
@@ -176,25 +93,50 @@ def coadd(
     weights = np.array([_sky_weight(i, s) for i, s in zip(images, scales, strict=True)])
     data, variance = np.zeros((ny, nx), np.float32), np.zeros((ny, nx), np.float32)
     coverage, n_clipped = np.zeros((ny, nx), np.uint16), 0
+    main = [i for i in range(len(images)) if i not in spare]
+    shares = np.zeros(len(images))
     for top in range(0, ny, _BLOCK_ROWS):
         rows = slice(top, min(top + _BLOCK_ROWS, ny))
         stack = _Stack.of(images, scales, rows)
         keep = stack.keep(clip_sigma)
-        n_clipped += int((stack.good & ~keep).sum())
+        changed = None if disagreement is None else disagreement.rejected[:, rows]
+        keep = _used(keep, changed, spare)
+        n_clipped += int((stack.good & ~keep)[main].sum())
         share = weights[:, None, None] * keep
         total = share.sum(axis=0)
         share = share / np.where(total > 0, total, 1.0)
         data[rows] = (share * stack.data).sum(axis=0)
         variance[rows] = (share**2 * stack.variance).sum(axis=0)
         coverage[rows] = keep.sum(axis=0)
+        shares += share.sum(axis=(1, 2)) / (ny * nx)
     image = images[0].with_(
         data=data,
         variance=variance,
-        mask=_combined_mask(images, coverage),
-        psf=combine_psfs([_psf(i) for i in images], weights=weights),
-        exposure_s=_total_exposure(images),
+        mask=_combined_mask(images, coverage, disagreement),
+        psf=combine_psfs([_psf(images[i]) for i in main], weights=weights[main]),
+        exposure_s=_total_exposure([images[i] for i in main]),
+        # a mean of n frames has the photon noise of n times the gain
+        gain=None if images[0].gain is None else images[0].gain * _effective(weights[main]),
     )
-    return Coadd(image=image, coverage=coverage, n_clipped=n_clipped)
+    return Coadd(image, coverage, n_clipped, tuple(float(share) for share in shares))
+
+
+def _effective(weights: NDArray[np.float64]) -> float:
+    """Number of equal images that would lower the noise as much as these."""
+    square = float((weights**2).sum())
+    return float(weights.sum() ** 2) / square if square > 0 else 1.0
+
+
+def _used(
+    keep: NDArray[np.bool_], changed: NDArray[np.bool_] | None, spare: Sequence[int]
+) -> NDArray[np.bool_]:
+    """What is averaged: settled epochs, else spare ones, else what there is; (n, rows, nx)."""
+    is_spare = np.isin(np.arange(len(keep)), list(spare))[:, None, None]
+    settled = keep if changed is None else keep & ~changed
+    chosen = settled & ~is_spare
+    for fallback in (settled, keep):
+        chosen = np.where(chosen.any(axis=0), chosen, fallback)
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -268,13 +210,47 @@ def _sky_weight(image: Image, scale: float) -> float:
     return 1.0 / (scale**2 * float(np.median(variance[usable])))
 
 
-def _combined_mask(images: Sequence[Image], coverage: NDArray[np.uint16]) -> MaskArray:
+def _combined_mask(
+    images: Sequence[Image], coverage: NDArray[np.uint16], disagreement: Disagreement | None
+) -> MaskArray:
     """NO_DATA where nothing is left; saturated where any epoch was: its light is cut off there."""
     mask = np.where(coverage == 0, np.uint16(MaskPlane.NO_DATA), np.uint16(0)).astype(np.uint16)
     lasting = np.uint16(MaskPlane.SATURATED | MaskPlane.BLEED)
     for image in images:
         mask |= np.where(coverage == 0, image.mask & lasting, np.uint16(0)).astype(np.uint16)
+    if disagreement is not None:
+        mask[disagreement.marked] |= np.uint16(MaskPlane.UNSETTLED)
     return mask
+
+
+def measure_coadd(image: Image) -> tuple[Preprocessed, tuple[str, ...]]:
+    """Stars, PSF and depth of a combined image, with the variance that its epochs gave it.
+
+    Parameters
+    ----------
+    image : Image
+        A coadd with variance and combined PSF.
+
+    Returns
+    -------
+    tuple of Preprocessed, tuple of str
+        The image measured, and what could not be.
+
+    Notes
+    -----
+    Sources are found against the noise of its sky, unresolved stars included: against that of
+    its pixels alone a deep crowded field is one large source. The PSF is fitted anew, since
+    warping broadened what the epochs' own PSFs say.
+    """
+    config = PreprocessConfig(find_cosmic_rays=False)
+    bare = image.with_(variance=None)
+    measured = preprocess_image(bare, config)
+    remarks: tuple[str, ...] = ()
+    if measured.image.psf is None:
+        remarks = ("too few stars for a PSF of its own: the mean of the epochs' is used",)
+        measured = preprocess_image(bare, config, given_psf=image.psf)
+    kept = measured.image.with_(variance=image.variance)
+    return replace(measured, image=kept), remarks
 
 
 def _total_exposure(images: Sequence[Image]) -> float | None:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from django.db.models import QuerySet
+from numpy.typing import NDArray
 
 from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.provenance import code_version
 from astrid_site.core.stages import Progress
+from astrid_site.core.storage import put_bytes
 from astrid_site.imaging.errors import AlgorithmError, NoWorkError
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.scratch import scratch_folder
 from differencing.models import ReferenceEpoch, ReferenceImage
+from differencing.services.flux_scale import flux_scale, rescale
 from observations.models import Observation, ProcessingRun
 from preprocessing.models import ScienceImage
 from preprocessing.services import (
@@ -26,28 +34,66 @@ from preprocessing.services import (
 )
 
 if TYPE_CHECKING:
-    from astrid_site.imaging.image import Image
-    from preprocessing.algorithms.registration import Registration
     from preprocessing.algorithms.stars import StarList
 
-#: Physical units of flux; with a solid angle below the slash, of surface brightness.
-_PHYSICAL_UNITS = frozenset({"jy", "mjy", "ujy", "njy", "maggy", "nanomaggy"})
-#: Clean stars that overrule a calibration in physical units, and header zero points: the latter
-#: are often those of a clear night, whatever the night was.
-_STARS_OVER_UNIT = 20
-_STARS_OVER_ZERO_POINT = 5
+#: Longest side of the picture of the coverage [pix].
+_PICTURE_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a reference is to be made of, and why.
+
+    Where the sky changed since the former version, only the former epochs count, so that all
+    versions have one zero level there.
+    """
+
+    epochs: tuple[ScienceImage, ...]
+    reason: str
+    former: tuple[ScienceImage, ...] = ()
+    version: int = 1
+    is_pinned: bool = False
+    #: Predicted noise of a difference with the first 1, 2, ... epochs, in units of the first.
+    predicted: tuple[float, ...] = ()
+    #: Digest of the version before.
+    former_digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The same epochs, the same reference."""
+        return epochs_digest(self.epochs, former=self.former)
+
+
+def epochs_digest(epochs: Sequence[ScienceImage], *, former: Sequence[ScienceImage] = ()) -> str:
+    """sha256 over the epochs' hashes in a fixed order, and those of the version before."""
+    words = [*_hashes(epochs), *(f"former {key}" for key in _hashes(former))]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _hashes(epochs: Sequence[ScienceImage]) -> list[str]:
+    return sorted(image.file.sha256 for image in epochs if image.file is not None)
+
+
+def find_reference(recipe: Recipe) -> ReferenceImage | None:
+    """The active reference made by exactly this recipe."""
+    return _made_by(recipe, recipe.digest).filter(is_active=True).first()
+
+
+def _made_by(recipe: Recipe, digest: str) -> QuerySet[ReferenceImage]:
+    observation = recipe.epochs[0].observation
+    return ReferenceImage.objects.filter(
+        survey=observation.survey, band=observation.band, epochs_digest=digest
+    ).select_related("file", "stars_file")
 
 
 @dataclass(frozen=True)
 class BuiltReference:
     """A reference whose files are stored and whose row is not yet written."""
 
+    recipe: Recipe
     epochs: tuple[ScienceImage, ...]
     weights: tuple[float, ...]
-    is_pinned: bool
-    file: StoredFile
-    stars_file: StoredFile
-    preview_file: StoredFile | None
+    files: dict[str, StoredFile | None]
     metrics: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -58,28 +104,30 @@ class BuiltReference:
 
     def save(self) -> ReferenceImage:
         """Write the row, or take the one that another worker wrote of the same epochs."""
-        best = self.epochs[0].observation
+        recipe, best = self.recipe, self.epochs[0].observation
         ended = [image.observation.ended_at for image in self.epochs]
         dated = [time for time in ended if time is not None]
         reference, is_new = ReferenceImage.objects.get_or_create(
             survey=best.survey,
             band=best.band,
-            epochs_digest=epochs_digest(self.epochs),
+            epochs_digest=recipe.digest,
             defaults={
                 **_place(best),
-                "file": self.file,
-                "stars_file": self.stars_file,
-                "preview_file": self.preview_file,
+                **self.files,
                 # one epoch without a date, and nobody knows when the reference ends
                 "last_ended_at": max(dated) if len(dated) == len(ended) else None,
-                "is_pinned": self.is_pinned,
+                "is_pinned": recipe.is_pinned,
+                "version": recipe.version,
+                "former": _made_by(recipe, recipe.former_digest).first(),
+                "reason": recipe.reason,
                 "metrics": self.metrics,
                 "code_version": code_version(),
             },
         )
         if is_new:
             ReferenceEpoch.objects.bulk_create(
-                ReferenceEpoch(reference=reference, science_image=image, weight=weight)
+                # the constraint of the table: a weight is positive
+                ReferenceEpoch(reference=reference, science_image=image, weight=max(weight, 1e-6))
                 for image, weight in zip(self.epochs, self.weights, strict=True)
             )
         return reference
@@ -90,88 +138,96 @@ def _place(best: Observation) -> dict[str, Any]:
     return {name: getattr(best, name) for name in names}
 
 
-def epochs_digest(epochs: Sequence[ScienceImage]) -> str:
-    """sha256 over the epochs' hashes in a fixed order: the same epochs, the same reference."""
-    hashes = sorted(image.file.sha256 for image in epochs if image.file is not None)
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def find_reference(epochs: Sequence[ScienceImage]) -> ReferenceImage | None:
-    """The active reference made of exactly these epochs."""
-    survey, band = epochs[0].observation.survey, epochs[0].observation.band
-    return (
-        ReferenceImage.objects.filter(
-            survey=survey, band=band, epochs_digest=epochs_digest(epochs), is_active=True
-        )
-        .select_related("file", "stars_file")
-        .first()
-    )
-
-
-def build_reference(
-    epochs: Sequence[ScienceImage], *, is_pinned: bool, run: ProcessingRun, report: Progress
-) -> BuiltReference:
+def build_reference(recipe: Recipe, *, run: ProcessingRun, report: Progress) -> BuiltReference:
     """Average epochs on the grid of the best one and store the result, not yet its row.
-
-    ``epochs`` come best first; the first gives grid, flux scale and place on the sky.
 
     Raises
     ------
     NoWorkError
         If too few epochs turn out to cover the best one.
     """
-    if len(epochs) == 1:
-        return _single(epochs[0], is_pinned=is_pinned)
-    stack = _gather(epochs, run.observation.survey.min_overlap, report)
-    needed = 1 if is_pinned else run.observation.survey.reference_min_epochs
-    if len(stack.images) < needed:
-        msg = f"no reference yet: {len(stack.images)} of {needed} epochs match by their stars"
-        raise NoWorkError(msg, n_epochs=len(stack.images), n_needed=needed)
-    return _store(stack, is_pinned=is_pinned, run=run)
+    if len(recipe.epochs) == 1 and not recipe.former:
+        return _single(recipe)
+    survey = run.observation.survey
+    with scratch_folder() as folder:
+        stack = _gather(recipe, folder, min_overlap=survey.min_overlap, report=report)
+        needed = 1 if recipe.is_pinned else survey.reference_min_epochs
+        if len(stack.images) - len(stack.spare) < needed:
+            n = len(stack.images) - len(stack.spare)
+            msg = f"no reference yet: {n} of {needed} epochs match by their stars"
+            raise NoWorkError(msg, n_epochs=n, n_needed=needed)
+        report(0.75, "combining the epochs")
+        return _store(recipe, stack, run=run)
 
 
-def _single(image: ScienceImage, *, is_pinned: bool) -> BuiltReference:
+def _single(recipe: Recipe) -> BuiltReference:
     """One epoch is a reference as it is; its files are shared, not copied."""
+    (image,) = recipe.epochs
     if image.file is None or image.stars_file is None:
         msg = "image: a finished science image has its files"
         raise ValueError(msg)
     metrics = {name: image.metrics.get(name) for name in ("fwhm_pix", "limiting_magnitude")}
     return BuiltReference(
+        recipe=recipe,
         epochs=(image,),
         weights=(1.0,),
-        is_pinned=is_pinned,
-        file=image.file,
-        stars_file=image.stars_file,
-        preview_file=image.preview_file,
+        files={
+            "file": image.file,
+            "stars_file": image.stars_file,
+            "preview_file": image.preview_file,
+        },
         metrics={"n_epochs": 1, **metrics},
         notes=(f"one epoch: {image.observation.observation_id}",),
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Stack:
-    """Epochs on one grid and flux scale, best first."""
+    """Epochs on one grid and flux scale, best first, their pixels on disk."""
 
-    epochs: list[ScienceImage]
-    images: list[Image]
-    notes: list[str]
+    epochs: list[ScienceImage] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
+    #: Former epochs that were not chosen: they count only where the sky changed.
+    spare: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, epoch: ScienceImage, image: Image, folder: Path) -> None:
+        """One more epoch."""
+        number = len(self.images)
+        planes = {"data": image.data, "variance": image.variance, "mask": image.mask}
+        stored: dict[str, Any] = {}
+        for name, plane in planes.items():
+            if plane is None:
+                msg = "image: every calibrated epoch has a variance"
+                raise ValueError(msg)
+            # memory must not grow with the number of epochs
+            path = folder / f"{number}-{name}.npy"
+            np.save(path, plane, allow_pickle=False)
+            stored[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        self.epochs.append(epoch)
+        self.images.append(image.with_(**stored))
 
 
-def _gather(epochs: Sequence[ScienceImage], min_overlap: float, report: Progress) -> _Stack:
+def _gather(recipe: Recipe, folder: Path, *, min_overlap: float, report: Progress) -> _Stack:
     """Register and warp every epoch onto the best; those that do not match are left out."""
-    best = _load(epochs[0])
-    stack = _Stack([epochs[0]], [best[0]], [])
-    for i, epoch in enumerate(epochs[1:], start=1):
-        report(0.1 + 0.6 * i / len(epochs), f"aligning epoch {i + 1} of {len(epochs)}")
+    chosen = {image.pk for image in recipe.epochs}
+    spare = [image for image in recipe.former if image.pk not in chosen]
+    best, *others = [*recipe.epochs, *spare]
+    loaded = _load(best)
+    stack = _Stack()
+    stack.add(best, loaded[0], folder)
+    for i, epoch in enumerate(others, start=1):
+        report(0.1 + 0.6 * i / (1 + len(others)), f"aligning epoch {i + 1} of {1 + len(others)}")
         name = epoch.observation.observation_id
         try:
-            warped = _align(_load(epoch), best, min_overlap=min_overlap)
+            warped = _align(_load(epoch), loaded, min_overlap=min_overlap)
         except AlgorithmError as error:
             # one bad epoch must not cost the reference; it is named in the log
             stack.notes.append(f"left out {name}: {error.message}")
             continue
-        stack.epochs.append(epoch)
-        stack.images.append(warped)
+        if epoch.pk not in chosen:
+            stack.spare.append(len(stack.images))
+        stack.add(epoch, warped, folder)
     return stack
 
 
@@ -197,101 +253,70 @@ def _align(
     return rescale(warped, flux_scale(registration, epoch[0], best[0]))
 
 
-def flux_scale(registration: Registration, source: Image, target: Image) -> float:
-    """Factor from the flux scale of one image, warped, to another's.
-
-    By their common stars; by the calibration where the clean ones among these are too few to
-    overrule it: a handful of galaxies measures the aperture, not the scale.
-    """
-    measured, n_stars = registration.flux_ratio, registration.n_flux_stars
-    for calibrated, n_required in (
-        (_scale_of_units(source, target), _STARS_OVER_UNIT),
-        (_scale_of_zero_points(source, target), _STARS_OVER_ZERO_POINT),
-    ):
-        if calibrated is not None and (measured is None or n_stars < n_required):
-            return calibrated
-    return float(measured) if measured is not None and measured > 0 else 1.0
-
-
-def _scale_of_units(source: Image, target: Image) -> float | None:
-    """Scale of two frames in one physical unit; None where counts are their unit."""
-    from preprocessing.algorithms.quality import pixel_scale_arcsec
-
-    unit = source.unit.replace(" ", "").lower()
-    if source.unit != target.unit or unit.partition("/")[0] not in _PHYSICAL_UNITS:
-        return None
-    scales = pixel_scale_arcsec(source.wcs), pixel_scale_arcsec(target.wcs)
-    if "/" not in unit or scales[0] is None or scales[1] is None:
-        return 1.0
-    # a surface brightness does not grow with the pixel, as the warp makes fluxes do
-    return float((scales[0] / scales[1]) ** 2)
-
-
-def _scale_of_zero_points(source: Image, target: Image) -> float | None:
-    if source.zero_point is None or target.zero_point is None:
-        return None
-    return float(10.0 ** (0.4 * (target.zero_point - source.zero_point)))
-
-
-def rescale(image: Image, factor: float) -> Image:
-    """An image in units ``factor`` times smaller: data, variance and saturation follow."""
-    return image.with_(
-        data=image.data * image.data.dtype.type(factor),
-        variance=None
-        if image.variance is None
-        else image.variance * image.variance.dtype.type(factor**2),
-        saturation=None if image.saturation is None else image.saturation * factor,
-    )
-
-
-def _store(stack: _Stack, *, is_pinned: bool, run: ProcessingRun) -> BuiltReference:
+def _store(recipe: Recipe, stack: _Stack, *, run: ProcessingRun) -> BuiltReference:
     """Coadd, measure PSF and stars on the result, and keep the files."""
-    from differencing.algorithms.reference import coadd
-    from preprocessing.algorithms.preprocess import PreprocessConfig, preprocess_image
+    from differencing.algorithms.reference import coadd, measure_coadd
+    from differencing.algorithms.unsettled import find_disagreement
 
-    combined = coadd(stack.images)
-    image, variance = combined.image, combined.image.variance
-    config = PreprocessConfig(find_cosmic_rays=False)
-    # the PSF is fitted anew: warping broadened what the epochs' own PSFs say
-    done = preprocess_image(image, config, given_variance=variance)
-    if done.image.psf is None:
-        done = preprocess_image(image, config, given_variance=variance, given_psf=image.psf)
-        stack.notes.append("too few stars for a PSF of its own: the mean of the epochs' is used")
+    former = {image.pk for image in recipe.former}
+    known = [i for i, epoch in enumerate(stack.epochs) if epoch.pk in former]
+    disagreement = find_disagreement(stack.images, former=known)
+    combined = coadd(stack.images, disagreement=disagreement, spare=stack.spare)
+    done, remarks = measure_coadd(combined.image)
     name = f"{run.observation.target or run.observation.observation_id}-reference"
     cards = provenance_cards(stack.epochs[0].observation, run) | {
-        "NEPOCHS": len(stack.images),
+        "NEPOCHS": len(stack.images) - len(stack.spare),
         "OBSID": None,
     }
     history = [f"epoch {epoch.observation.observation_id}" for epoch in stack.epochs]
     metrics = {
         **done.metrics,
-        "n_epochs": len(stack.images),
+        "n_epochs": len(stack.images) - len(stack.spare),
         "n_clipped_pixels": combined.n_clipped,
+        "n_changed_pixels": disagreement.n_rejected,
+        "disagreeing_share": float(disagreement.marked.mean()),
         "median_coverage": float(np.median(combined.coverage)),
+        "predicted_noise": list(recipe.predicted),
     }
-    return BuiltReference(
-        epochs=tuple(stack.epochs),
-        weights=_weights(stack.images),
-        is_pinned=is_pinned,
-        file=store_image(
+    coverage = Image(
+        data=combined.coverage.astype(np.float32), mask=np.zeros(combined.image.shape, np.uint16)
+    )
+    files: dict[str, StoredFile | None] = {
+        "file": store_image(
             done.image, kind=FileKind.REFERENCE, name=f"{name}.fits", header=cards, history=history
         ),
-        stars_file=store_stars(done.stars, name=f"{name}-stars.npy"),
-        preview_file=store_preview(done.image, name=f"{name}.png"),
+        "stars_file": store_stars(done.stars, name=f"{name}-stars.npy"),
+        "preview_file": store_preview(done.image, name=f"{name}.png"),
+        "coverage_file": store_image(
+            coverage,
+            kind=FileKind.REFERENCE,
+            name=f"{name}-coverage.fits",
+            header=cards,
+            history=history,
+        ),
+        "coverage_preview_file": _store_coverage(combined.coverage, name=f"{name}-coverage.png"),
+    }
+    return BuiltReference(
+        recipe=recipe,
+        epochs=tuple(stack.epochs),
+        weights=combined.shares,
+        files=files,
         metrics=metrics,
-        notes=(*stack.notes, *done.notes),
+        notes=(*stack.notes, *remarks, *done.notes),
     )
 
 
-def _weights(images: Sequence[Image]) -> tuple[float, ...]:
-    """Share of each epoch: the inverse of its typical variance."""
-    inverse = []
-    for image in images:
-        if image.variance is None:
-            msg = "images: every epoch has a variance"
-            raise ValueError(msg)
-        good = image.variance[(image.mask == 0) & (image.variance > 0)]
-        inverse.append(1.0 / float(np.median(good)) if good.size else 0.0)
-    total = sum(inverse)
-    # the constraint of the table: a weight is positive
-    return tuple(max(value / total, 1e-6) for value in inverse)
+def _store_coverage(coverage: NDArray[np.uint16], *, name: str) -> StoredFile:
+    """A picture of the number of epochs in each pixel: dark where there is none."""
+    from astrid_site.imaging.display import downsample, render_png, shared_limits
+
+    most = max(1, int(coverage.max()))
+    span = np.array([[0.0, most]], np.float32)
+    factor = max(1, math.ceil(max(coverage.shape) / _PICTURE_SIDE))
+    picture = render_png(
+        downsample(coverage.astype(np.float32), factor),
+        limits=shared_limits([span], stretch="linear"),
+        stretch="linear",
+        colormap="cividis",
+    )
+    return put_bytes(picture, kind=FileKind.PREVIEW, name=name, media_type="image/png")

@@ -1,32 +1,38 @@
-"""Which reference a frame is compared with: one that exists, or one built for it."""
+"""Which reference a frame is compared with: one that exists, or one built for it.
+
+The answer is a function of the set of calibrated frames that ended before: whichever worker asks,
+and whenever, the versions of a field are planned from its epochs alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 from astrid_site.core.errors import NotYetError
 from astrid_site.core.stages import Progress, StageProduct
-from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from differencing import selectors
 from differencing.models import ReferenceImage, ReferenceRun
-from differencing.services.building import BuiltReference, build_reference, find_reference
+from differencing.services.building import BuiltReference, Recipe, build_reference, find_reference
+from differencing.services.field_versions import plan_field, recipe_of_named
 from differencing.services.wcs_check import refuse_wrong_wcs
 from observations.algorithms.coverage import covered_fraction
-from observations.models import Observation, ProcessingRun, Survey
+from observations.models import Observation, ProcessingRun
 from preprocessing.models import ScienceImage
 from preprocessing.services import has_psf, require_psf
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A reference that exists, or the epochs to build one of, and why."""
+class _Made:
+    """The reference of one frame: a row, or files whose row is not yet written."""
 
-    reason: str
-    reference: ReferenceImage | None = None
-    epochs: tuple[ScienceImage, ...] = ()
-    is_pinned: bool = False
+    recipe: Recipe
+    reference: ReferenceImage | None
+    built: BuiltReference | None
+    notes: tuple[str, ...]
 
 
 def run_reference(run: ProcessingRun, progress: Progress) -> StageProduct:
@@ -43,111 +49,129 @@ def run_reference(run: ProcessingRun, progress: Progress) -> StageProduct:
     """
     reference_run = cast(ReferenceRun, run)
     progress(0.05, "looking for a reference")
-    choice = choose(reference_run)
-    built: BuiltReference | None = None
-    if choice.reference is None:
-        built = build_reference(choice.epochs, is_pinned=choice.is_pinned, run=run, report=progress)
+    made = _make(choose(reference_run), run=run, report=progress)
+    built = made.built
 
     def save() -> None:
-        reference_run.reference = choice.reference or (built.save() if built else None)
+        reference_run.reference = made.reference or (built.save() if built else None)
         reference_run.save(update_fields=["reference"])
 
-    survey = run.observation.survey
-    inputs = {"reference": choice.reference.file.sha256} if choice.reference else {}
+    inputs = {"reference": made.reference.file.sha256} if made.reference else {}
     if built is not None:
         inputs = {f"epoch_{i}": key for i, key in enumerate(built.epoch_hashes)}
+    survey = run.observation.survey
     return StageProduct(
         metrics={
             "built": built is not None,
-            "n_epochs": len(built.epochs) if built else _n_epochs(choice.reference),
+            "version": made.recipe.version,
+            "n_epochs": built.metrics["n_epochs"] if built else _n_epochs(made.reference),
             **(built.metrics if built else {}),
         },
         parameters={
             "min_overlap": survey.min_overlap,
             "reference_min_epochs": survey.reference_min_epochs,
             "reference_max_epochs": survey.reference_max_epochs,
+            "reference_min_gain_percent": survey.reference_min_gain_percent,
+            "reference_rebuild_every": survey.reference_rebuild_every,
+            "reference_rebuild_percent": survey.reference_rebuild_percent,
+            "reference_guard_days": survey.reference_guard_days,
         },
         inputs=inputs,
         save=save,
-        log=(choice.reason, *(built.notes if built else ())),
+        log=made.notes,
     )
 
 
+def _make(recipes: Sequence[Recipe], *, run: ProcessingRun, report: Progress) -> _Made:
+    """The newest version that exists or can be built; one whose epochs do not match is passed."""
+    notes: list[str] = []
+    failure: AlgorithmError | None = None
+    for recipe in recipes:
+        said = f"version {recipe.version} of {len(recipe.epochs)} epochs: {recipe.reason}"
+        reference = find_reference(recipe)
+        if reference is not None:
+            return _Made(recipe, reference, None, (*notes, f"reused {said}"))
+        try:
+            built = build_reference(recipe, run=run, report=report)
+        except AlgorithmError as error:
+            failure = error
+            notes.append(f"version {recipe.version} cannot be made: {error.message}")
+            continue
+        return _Made(recipe, None, built, (*notes, said, *built.notes))
+    if failure is None:
+        msg = "no reference: every version was retired"
+        raise NoWorkError(msg)
+    raise failure
+
+
 def _n_epochs(reference: ReferenceImage | None) -> int:
-    return reference.epochs.count() if reference else 0
+    return int(reference.metrics.get("n_epochs") or 1) if reference else 0
 
 
-def choose(run: ReferenceRun) -> Choice:
-    """Apply the rule; named frames first, then what exists, then what can be built."""
+def choose(run: ReferenceRun) -> list[Recipe]:
+    """What may be the reference, best first: named frames, or the versions of the field.
+
+    Raises
+    ------
+    NotYetError
+        While earlier frames have not decided on their own reference.
+    NoWorkError
+        If there is nothing to compare with.
+    """
     observation, version = run.observation, run.pipeline_version
     named = selectors.named_frames(observation)
     _wait_for(observation, selectors.uncalibrated(named))
     if epochs := _usable(observation, selectors.calibrated(named, version=version)):
-        return _of_named(observation, epochs)
+        return [recipe_of_named(epochs, observation.survey)]
     if observation.observed_at is None:
         msg = (
             "no reference: the frame has no date, so no other is known to be earlier; "
             "give its date, or name frames as template"
         )
         raise NoWorkError(msg)
-    # wait first, look after: a reference that an earlier frame made meanwhile must be seen
-    earlier = selectors.earlier_frames(observation)
+    earlier = selectors.near(selectors.earlier_frames(observation), observation)
     _wait_for(observation, selectors.uncalibrated(earlier))
-    for reference in selectors.references_for(observation):
-        overlap = overlap_with(observation, reference)
-        if overlap is None or overlap >= observation.survey.min_overlap:
-            return Choice("reused a reference that ends before this frame", reference)
     images = selectors.calibrated(earlier, version=version)
-    epochs = _usable(observation, images)
-    needed = observation.survey.reference_min_epochs
-    if len(epochs) < needed:
-        named_images = selectors.calibrated(named, version=version)
-        candidates = [*named_images, *images]
-        refuse_wrong_wcs(run, _witnesses(observation, candidates))
-        for image in candidates:
-            if _covers_enough(observation, image):
-                require_psf(image)
-        raise NoWorkError(
-            _why_none(observation, len(epochs)), n_epochs=len(epochs), n_needed=needed
-        )
-    chosen = _best(epochs, observation.survey)
-    known = find_reference(chosen)
-    return Choice(f"made of {len(chosen)} earlier epochs", known, chosen)
+    if recipes := _versions_for(observation, images):
+        return recipes
+    named_images = selectors.calibrated(named, version=version)
+    candidates = [*named_images, *images]
+    refuse_wrong_wcs(run, _witnesses(observation, candidates))
+    for image in candidates:
+        if _covers_enough(observation, image):
+            require_psf(image)
+    n_epochs, needed = len(_usable(observation, images)), observation.survey.reference_min_epochs
+    raise NoWorkError(_why_none(observation, n_epochs), n_epochs=n_epochs, n_needed=needed)
 
 
-def _best(epochs: Sequence[ScienceImage], survey: Survey) -> tuple[ScienceImage, ...]:
-    """The epochs that make the least noisy reference, best first, at least as many as needed.
+def _versions_for(observation: Observation, images: Sequence[ScienceImage]) -> list[Recipe]:
+    """Versions that this frame may use, newest first.
 
-    Who may take part was decided before; here only depth and seeing count.
+    Frames that overlap the field's first one share its versions, so that neighbours in time are
+    compared with one reference; where those do not cover this frame, it has versions of its own.
     """
-    from differencing.algorithms.reference import Epoch, select_epochs
-
-    has_scale = all(image.zero_point is not None for image in epochs)
-    described = {str(image.pk): image for image in epochs}
-    candidates = [
-        Epoch(
-            key=key,
-            ended_mjd=0.0,
-            overlap=1.0,
-            fwhm_pix=image.fwhm_pix or 1.0,
-            sky_noise=(image.sky_noise or 1.0)
-            * (10.0 ** (-0.4 * (image.zero_point or 0.0)) if has_scale else 1.0),
-        )
-        for key, image in described.items()
-    ]
-    limit = survey.reference_max_epochs
-    chosen = select_epochs(candidates, science_started_mjd=1.0, max_epochs=limit)
-    keys = [epoch.key for epoch in chosen]
-    ranked = sorted(candidates, key=lambda epoch: (epoch.point_noise, epoch.key))
-    keys += [epoch.key for epoch in ranked if epoch.key not in keys]
-    n = min(max(len(chosen), survey.reference_min_epochs), limit)
-    return tuple(described[key] for key in keys[:n])
+    usable = _usable(observation, images)
+    if not usable:
+        return []
+    anchor = usable[0].observation
+    shared = [image for image in images if has_psf(image) and _covers_enough(anchor, image)]
+    for epochs in (shared, usable):
+        recipes = plan_field(epochs, observation.survey)
+        allowed = [r for r in recipes if _may_use(observation, r)]
+        if allowed:
+            return allowed[::-1]
+    return []
 
 
-def _of_named(observation: Observation, epochs: Sequence[ScienceImage]) -> Choice:
-    chosen = _best(epochs, observation.survey)
-    reason = f"made of {len(chosen)} frames that a person named as template"
-    return Choice(reason, find_reference(chosen), chosen, is_pinned=True)
+def _may_use(observation: Observation, recipe: Recipe) -> bool:
+    """Whether a version covers the frame and, made anew, has none of its recent epochs."""
+    if not _covers_enough(observation, recipe.epochs[0]):
+        return False
+    if recipe.version == 1 or observation.observed_at is None:
+        return True
+    latest = observation.observed_at - timedelta(days=observation.survey.reference_guard_days)
+    ended = [image.observation.ended_at for image in recipe.epochs]
+    return all(time is not None and time <= latest for time in ended)
 
 
 def _usable(observation: Observation, images: Sequence[ScienceImage]) -> list[ScienceImage]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from astrid_site.imaging.image import Image
-from differencing.services.building import flux_scale
+from differencing.services.flux_scale import flux_scale
 from preprocessing.algorithms.plane_map import identity_map
 from preprocessing.algorithms.registration import Registration
 

@@ -1,15 +1,15 @@
-"""Selection of epochs and coadds, against what the noise allows."""
+"""Coadds, against what the noise allows."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from astrid_site.imaging.errors import NoWorkError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.psf import constant_psf
-from differencing.algorithms.reference import Epoch, coadd, select_epochs
+from differencing.algorithms.reference import coadd, measure_coadd
+from differencing.algorithms.unsettled import find_disagreement
 
 SHAPE = (96, 120)
 
@@ -27,28 +27,6 @@ def make_image(seed: int, *, sigma: float = 5.0, fwhm: float = 3.0, source: floa
         psf=constant_psf(psf, shape=SHAPE),
         exposure_s=30.0,
     )
-
-
-def make_epoch(key: str, **changes: float) -> Epoch:
-    values = {"ended_mjd": 100.0, "overlap": 1.0, "fwhm_pix": 3.0, "sky_noise": 5.0} | changes
-    return Epoch(key=key, **values)
-
-
-def test_the_best_epochs_come_first_and_a_poor_one_is_left_out() -> None:
-    epochs = [
-        make_epoch("poor", fwhm_pix=9.0, sky_noise=20.0),
-        make_epoch("good"),
-        make_epoch("better", fwhm_pix=2.5),
-    ]
-    chosen = select_epochs(epochs, science_started_mjd=200.0)
-    assert [e.key for e in chosen] == ["better", "good"]
-
-
-def test_later_epochs_and_poor_overlap_never_serve() -> None:
-    epochs = [make_epoch("later", ended_mjd=201.0), make_epoch("aside", overlap=0.84)]
-    with pytest.raises(NoWorkError, match="85 % needed") as caught:
-        select_epochs(epochs, science_started_mjd=200.0)
-    assert caught.value.numbers == {"n_candidates": 2, "n_earlier": 1, "best_overlap": 0.84}
 
 
 def test_a_coadd_is_as_deep_as_its_variance_says() -> None:
@@ -109,3 +87,45 @@ def test_images_that_cannot_be_combined_are_refused(broken: str) -> None:
     }
     with pytest.raises(ValueError, match="images"):
         coadd(others[broken])
+
+
+def test_shares_tell_what_each_epoch_gave_and_a_spare_one_only_fills_in() -> None:
+    images = [make_image(seed, sigma=sigma) for seed, sigma in enumerate((4.0, 8.0, 4.0))]
+    images[0].mask[10:20, 10:20] = MaskPlane.BAD_PIXEL
+    images[1].mask[10:20, 10:20] = MaskPlane.BAD_PIXEL
+    result = coadd(images, spare=[2])
+    assert sum(result.shares) == pytest.approx(1.0, abs=1e-6)
+    # inverse variances 4 : 1, but for the 100 of 11520 pixels that the spare one has to itself
+    assert result.shares[0] == pytest.approx(0.8 * (1 - 100 / 11520), abs=2e-3)
+    assert result.shares[2] == pytest.approx(100 / 11520, rel=1e-3)
+    assert np.array_equal(result.image.data[10:20, 10:20], images[2].data[10:20, 10:20])
+    assert result.coverage[15, 15] == 1
+
+
+def test_a_changed_epoch_is_not_averaged_and_its_place_is_marked() -> None:
+    images = [make_image(seed, source=2000.0 if seed == 3 else 0.0) for seed in range(4)]
+    found = find_disagreement(images)
+    result = coadd(images, disagreement=found)
+    assert result.image.mask[50, 60] & MaskPlane.UNSETTLED
+    assert result.image.mask[5, 5] == 0
+    assert result.coverage[50, 60] == 3
+    # 2000 / 4 = 500 would be left of it; 9x9 pixels of three epochs' noise: 9 * 5 / sqrt(3) = 26
+    assert abs(result.image.data[46:55, 56:65].sum()) < 4 * 26
+
+
+def test_what_is_measured_on_a_coadd_keeps_the_variance_of_its_epochs() -> None:
+    rng = np.random.default_rng(3)
+    images = []
+    places = np.column_stack([rng.uniform(15, 105, 12), rng.uniform(15, 80, 12)])
+    for seed in range(3):
+        image = make_image(seed + 20)
+        for x, y in places:
+            gy, gx = np.mgrid[: SHAPE[0], : SHAPE[1]]
+            star = np.exp(-((gx - x) ** 2 + (gy - y) ** 2) / (2 * (3.0 / 2.355) ** 2))
+            image.data[...] += (8000.0 * star / star.sum()).astype(np.float32)
+        images.append(image)
+    combined = coadd(images)
+    measured, _ = measure_coadd(combined.image)
+    assert measured.image.psf is not None
+    assert measured.image.variance is combined.image.variance
+    assert measured.image.psf.fwhm_pix == pytest.approx(3.0, rel=0.1)
