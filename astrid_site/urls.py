@@ -6,13 +6,13 @@ from django.contrib import admin
 from django.urls import include, path
 
 from astrid_site.core.streams import stream_events
-from astrid_site.views import errors, files, objects, observations, tonight, viewer
+from astrid_site.views import errors, files, objects, observations, tonight, upload, viewer
 from catalog.views import listing as object_listing
 from observations.views import listing as observation_listing
 
 observation_urls = [
     path("", observation_listing, name="list"),
-    path("upload/", observations.upload, name="upload"),
+    path("upload/", upload.upload, name="upload"),
     path("<uuid:observation_id>/", observations.detail, name="detail"),
     path("<uuid:observation_id>/images/<slug:panel>.png", observations.image, name="image"),
     path("<uuid:observation_id>/viewer/", viewer.viewer, name="viewer"),

@@ -1,7 +1,18 @@
 """Writing observations: surveys, ingest, and the rows of stage runs."""
 
-from observations.services.ingest import IngestResult, ingest_file
-from observations.services.overrides import Overrides, read_sidecar
+from observations.services.folders import arrange, held_back
+from observations.services.ingest import IngestResult, ingest_file, last_part
+from observations.services.overrides import COLUMNS, Overrides, read_sidecar
 from observations.services.surveys import get_or_create_survey
 
-__all__ = ["IngestResult", "Overrides", "get_or_create_survey", "ingest_file", "read_sidecar"]
+__all__ = [
+    "COLUMNS",
+    "IngestResult",
+    "Overrides",
+    "arrange",
+    "get_or_create_survey",
+    "held_back",
+    "ingest_file",
+    "last_part",
+    "read_sidecar",
+]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from astrid_site.core.errors import ApplicationError
 from observations.models import Survey
+from observations.services.ingest import IngestResult
 from observations.services.overrides import SIDECAR_NAME, Overrides, read_sidecar
 from observations.services.surveys import get_or_create_survey, get_or_draft_survey
 
@@ -68,6 +69,43 @@ def gather(paths: Iterable[Path], *, sidecar: Path | None = None) -> list[Candid
             msg = f"{path}: no such file or folder"
             raise ApplicationError(msg)
     return _apply(list(found), tables, is_named=sidecar is not None)
+
+
+def arrange(
+    names: Sequence[str], *, sidecar: Path | None = None, sidecar_name: str = SIDECAR_NAME
+) -> list[Candidate]:
+    """Files that were handed in together, by name alone: what of them are frames, as in a folder.
+
+    Raises
+    ------
+    ApplicationError
+        If two have one name, or the table is bad or names a file that is not among them.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"two files are called {twice[0]}; hand them in one after the other"
+        raise ApplicationError(msg)
+    told = read_sidecar(sidecar, name=sidecar_name, beside=set(names)) if sidecar else {}
+    if missing := sorted(set(told) - set(names)):
+        msg = f"{sidecar_name}: no file {missing[0]}"
+        raise ApplicationError(msg)
+    companions = {path.name for row in told.values() for path in row.companions.values()}
+    frames = [Path(name) for name in names if name not in companions]
+    return [
+        Candidate(path, told[path.name])
+        if path.name in told
+        else Candidate(path, companion_of=_likely_frame(path, frames))
+        for path in frames
+    ]
+
+
+def held_back(candidate: Candidate) -> IngestResult:
+    """The answer to a file that seems to be the companion of another one."""
+    name = candidate.path.name
+    reason = (
+        f"{name}: looks like a companion of {candidate.companion_of}; name it in the sidecar's "
+        "noise, mask or psf column (or give it a row of its own if it is a frame)"
+    )
+    return IngestResult(None, "refused", reason, "looks_like_companion", name)
 
 
 def find_ignored(paths: Iterable[Path], *, sidecar: Path | None = None) -> list[Path]:

@@ -68,7 +68,7 @@ def ingest_file(
     corrected and begins anew. Other bytes under a known observation id are refused. Bad files raise
     nothing: the outcome says ``refused``, with a reason for people and a code for programs.
     """
-    file_name = _last_part(file_name) or path.name
+    file_name = last_part(file_name) or path.name
     try:
         values = parse_overrides(overrides or {})
         sha256 = digest(path)
@@ -108,13 +108,13 @@ def ingest_file(
     return IngestResult(observation, "created", "", "", file_name)
 
 
-def _last_part(name: str) -> str:
+def last_part(name: str) -> str:
     """A file's name without the folders that some browsers send with it."""
     return PurePath(name.replace("\\", "/")).name[:255]
 
 
 def _clean(names: Mapping[str, str] | None) -> dict[str, str]:
-    return {what: clean for what, name in (names or {}).items() if (clean := _last_part(name))}
+    return {what: clean for what, name in (names or {}).items() if (clean := last_part(name))}
 
 
 def _find_same_bytes(survey: Survey, sha256: str) -> Observation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,10 +87,14 @@ def _moment(text: str) -> datetime:
         raise ApplicationError(msg) from None
 
 
-def read_sidecar(path: Path) -> dict[str, Overrides]:
+def read_sidecar(
+    path: Path, *, name: str = "", beside: Collection[str] | None = None
+) -> dict[str, Overrides]:
     """Rows of a sidecar table (CSV or ECSV) by the name in their ``file`` column.
 
-    Paths of companions are relative to the table.
+    Paths of companions are relative to the table. A table that was uploaded (under ``name``) lies
+    in no folder: its companions are names among those that came with it, ``beside``, and no file
+    of this machine is looked at.
 
     Raises
     ------
@@ -99,25 +103,26 @@ def read_sidecar(path: Path) -> dict[str, Overrides]:
         cannot be read as text; says the row.
     """
     try:
-        rows = list(_rows(path))
+        rows = list(_rows(path, name or path.name))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        msg = f"{path.name}: not a readable table: {error}"
+        msg = f"{name or path.name}: not a readable table: {error}"
         raise ApplicationError(msg) from error
     found: dict[str, Overrides] = {}
     for number, row in enumerate(rows, start=1):
+        place = f"{name or path.name} row {number}"
         try:
-            name, overrides = _read_row(row, folder=path.parent)
+            file, overrides = _read_row(row, folder=path.parent, beside=beside)
         except ApplicationError as error:
-            msg = f"{path.name} row {number}: {error}"
+            msg = f"{place}: {error}"
             raise ApplicationError(msg) from error
-        if name in found:
-            msg = f"{path.name} row {number}: {name} stands there twice"
+        if file in found:
+            msg = f"{place}: {file} stands there twice"
             raise ApplicationError(msg)
-        found[name] = overrides
+        found[file] = overrides
     return found
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Path, called: str) -> Iterator[dict[str, str]]:
     text = path.read_text(encoding="utf-8-sig")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     # ECSV is a commented header and then a table, separated by blanks unless it says otherwise
@@ -128,24 +133,30 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
     unknown = sorted(set(names) - set(COLUMNS))
     if "file" not in names or unknown:
         what = f"unknown columns {', '.join(unknown)}" if unknown else "no column 'file'"
-        msg = f"{path.name}: {what}; there are {', '.join(COLUMNS)}"
+        msg = f"{called}: {what}; there are {', '.join(COLUMNS)}"
         raise ApplicationError(msg)
     for row in reader:
         if None in row:
-            msg = f"{path.name} line {reader.line_num}: more values than columns"
+            msg = f"{called} line {reader.line_num}: more values than columns"
             raise ApplicationError(msg)
         yield {name.strip(): (value or "").strip() for name, value in row.items()}
 
 
-def _read_row(row: Mapping[str, str], *, folder: Path) -> tuple[str, Overrides]:
+def _read_row(
+    row: Mapping[str, str], *, folder: Path, beside: Collection[str] | None
+) -> tuple[str, Overrides]:
     name = row["file"]
     if not name:
         msg = "file: empty"
         raise ApplicationError(msg)
-    companions = {what: folder / row[what] for what in COMPANIONS if row.get(what)}
-    for what, path in companions.items():
-        if not path.is_file():
-            msg = f"{what}: no file {path.name}"
+    given = {what: row[what] for what in COMPANIONS if row.get(what)}
+    for what, file in given.items():
+        is_there = (folder / file).is_file() if beside is None else file in beside
+        if not is_there:
+            msg = f"{what}: no file {Path(file).name}"
             raise ApplicationError(msg)
-    given = {key: value for key, value in row.items() if key not in {"file", *COMPANIONS}}
-    return name, Overrides(parse_overrides(given), companions)
+    companions = {
+        what: folder / file if beside is None else Path(file) for what, file in given.items()
+    }
+    values = {key: value for key, value in row.items() if key not in {"file", *COMPANIONS}}
+    return name, Overrides(parse_overrides(values), companions)

@@ -17,7 +17,13 @@ from rich.table import Table
 from astrid_site.core.errors import ApplicationError
 from observations.models import Survey
 from observations.services import IngestResult, ingest_file
-from observations.services.folders import Candidate, find_ignored, gather, survey_for
+from observations.services.folders import (
+    Candidate,
+    find_ignored,
+    gather,
+    held_back,
+    survey_for,
+)
 
 _COLOURS = {"created": "green", "updated": "cyan", "duplicate": "yellow", "refused": "red"}
 _NO_IMAGE_NAME = "not an image name"
@@ -81,7 +87,7 @@ def _ingest_all(
         ordered = sorted(candidates, key=lambda c: _CALIBRATION_NAME.search(c.path.name) is None)
         for candidate in bar.track(ordered, description="Taking frames in"):
             if candidate.companion_of:
-                results.append(_held_back(candidate))
+                results.append(held_back(candidate))
                 continue
             name = survey_name or candidate.folder_name
             if name not in surveys:
@@ -97,15 +103,6 @@ def _ingest_all(
                 )
             )
     return results
-
-
-def _held_back(candidate: Candidate) -> IngestResult:
-    name = candidate.path.name
-    reason = (
-        f"{name}: looks like a companion of {candidate.companion_of}; name it in the sidecar's "
-        "noise, mask or psf column (or give it a row of its own if it is a frame)"
-    )
-    return IngestResult(None, "refused", reason, "looks_like_companion", name)
 
 
 def _progress_bar(*, quiet: bool) -> Progress:
