@@ -14,9 +14,9 @@ from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.two_pass import (
     GRID_STEP,
     LineKernel,
-    fine,
+    Planes,
     hardly_turns,
-    resample_lines,
+    resample_in_two_passes,
 )
 from preprocessing.algorithms.warp_noise import resampled_correlation
 
@@ -30,7 +30,9 @@ _PHASES = 1024
 _BLOCK_PIXELS = 1 << 16
 
 
-def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]) -> Image:
+def warp(
+    reference: Image, registration: Registration, *, shape: tuple[int, int], threads: int = 1
+) -> Image:
     """Resample a reference onto the pixel grid of a science frame.
 
     Parameters
@@ -41,6 +43,8 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
         Map from science to reference pixels.
     shape : tuple of int
         (ny, nx) of the science frame.
+    threads : int
+        Parts of the frame resampled at the same time.
 
     Returns
     -------
@@ -67,76 +71,79 @@ def warp(reference: Image, registration: Registration, *, shape: tuple[int, int]
     """
     if registration.is_identity and reference.shape == shape:
         return reference.with_(wcs=None)
-    ny, nx = shape
     grid_x, grid_y, area = _coarse_grid(registration, shape)
     kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
-    footprint = _footprint_mask(reference.mask, kernel.reach)
-    lines = _in_two_passes(reference, registration, kernel, grid_y, shape=shape)
-    data = np.zeros(shape, dtype=np.float32)
-    variance = None if reference.variance is None else np.zeros(shape, dtype=np.float32)
-    mask = np.zeros(shape, dtype=np.uint16)
-    rows_per_block = max(1, _BLOCK_PIXELS // nx)
-    for first in range(0, ny, rows_per_block):
-        rows = np.arange(first, min(first + rows_per_block, ny))
-        x, y = fine(grid_x, rows, nx).ravel(), fine(grid_y, rows, nx).ravel()
-        scale = fine(area, rows, nx).ravel().astype(np.float32)
-        part = slice(rows[0], rows[-1] + 1)
-        taps = _locate(x, y, reference.shape, kernel)
-        values = (
-            lines[0][part].ravel() if lines is not None else _resample(reference.data, taps, kernel)
+    columns = _columns_along_rows(reference.shape, registration, shape)
+    if columns is None:
+        planes = _gather_planes(reference, kernel, grid_x, grid_y, area=area, shape=shape)
+    else:
+        source = Planes(reference.data, reference.variance, reference.mask)
+        planes = resample_in_two_passes(
+            source, kernel, columns=columns, rows=grid_y, area=area, shape=shape, threads=threads
         )
-        data[part] = np.where(taps.inside, values * scale, 0).reshape(-1, nx)
-        if variance is not None and reference.variance is not None:
-            if lines is not None and lines[1] is not None:
-                spread = lines[1][part].ravel()
-            else:
-                spread = _resample(reference.variance, taps, kernel, squared=True)
-            variance[part] = np.where(taps.inside, spread * scale**2, 0).reshape(-1, nx)
-        flags = footprint.ravel().take(taps.corner)
-        flags[~taps.inside] = np.uint16(MaskPlane.NO_DATA)
-        mask[part] = flags.reshape(-1, nx)
     psf = None if reference.psf is None else warp_psf(reference.psf, registration, shape=shape)
     nodes = tuple(v.ravel() for v in _node_positions(shape, step=GRID_STEP))
     correlation = resampled_correlation(
         grid_x.ravel(), grid_y.ravel(), _local_matrices(registration, *nodes), kernel=kernel
     )
     return reference.with_(
-        data=data,
-        variance=variance,
-        mask=mask,
+        data=planes.values,
+        variance=planes.variance,
+        mask=planes.mask,
         psf=psf,
         wcs=None,
         noise_correlation=correlation,
     )
 
 
-def _in_two_passes(
-    reference: Image,
-    registration: Registration,
-    kernel: LineKernel,
-    grid_y: Float64,
-    *,
-    shape: tuple[int, int],
-) -> tuple[FloatArray, FloatArray | None] | None:
-    """Data, and variance where known, resampled along rows and then along columns.
+def _columns_along_rows(
+    reference_shape: tuple[int, int], registration: Registration, shape: tuple[int, int]
+) -> Float64 | None:
+    """Reference column seen in each reference row and science column, on every 32nd of both.
 
-    None where the map turns the frame too much for that. A third of the cost of gathering
-    all samples of every pixel; the kernel is the same but for a shear by the angle of the turn.
+    None where the map turns the frame too much to be applied along rows and then along columns.
     """
     x, y = _node_positions(shape, step=GRID_STEP)
     if not hardly_turns(_local_matrices(registration, x.ravel(), y.ravel())):
         return None
-    columns, rows = _node_positions((reference.shape[0], shape[1]), step=GRID_STEP)
+    columns, rows = _node_positions((reference_shape[0], shape[1]), step=GRID_STEP)
     # the science row from which each reference row is seen in each science column
     seen = rows.copy()
     for _ in range(_NEWTON_STEPS):
         ahead, here = (registration.to_reference(columns, seen + h)[1] for h in (1.0, 0.0))
         seen -= (here - rows) / (ahead - here)
-    grid_x = registration.to_reference(columns, seen)[0]
-    data, variance = resample_lines(
-        reference.data, reference.variance, kernel, grid=grid_x, axis=1, length=shape[1]
-    )
-    return resample_lines(data, variance, kernel, grid=grid_y, axis=0, length=shape[0])
+    return registration.to_reference(columns, seen)[0]
+
+
+def _gather_planes(
+    reference: Image,
+    kernel: LineKernel,
+    grid_x: Float64,
+    grid_y: Float64,
+    *,
+    area: Float64,
+    shape: tuple[int, int],
+) -> Planes:
+    """Resample by gathering the samples of every pixel, however the map turns the frame."""
+    ny, nx = shape
+    footprint = _footprint_mask(reference.mask, kernel.reach)
+    planes = Planes.empty(shape, with_variance=reference.variance is not None)
+    rows_per_block = max(1, _BLOCK_PIXELS // nx)
+    for first in range(0, ny, rows_per_block):
+        rows = np.arange(first, min(first + rows_per_block, ny))
+        x, y = fine(grid_x, rows, nx).ravel(), fine(grid_y, rows, nx).ravel()
+        scale = fine(area, rows, nx).ravel().astype(np.float32)
+        part = planes.at(slice(first, first + len(rows)))
+        taps = _locate(x, y, reference.shape, kernel)
+        values = _resample(reference.data, taps, kernel)
+        part.values[:] = np.where(taps.inside, values * scale, 0).reshape(-1, nx)
+        if part.variance is not None and reference.variance is not None:
+            spread = _resample(reference.variance, taps, kernel, squared=True)
+            part.variance[:] = np.where(taps.inside, spread * scale**2, 0).reshape(-1, nx)
+        flags = footprint.ravel().take(taps.corner)
+        flags[~taps.inside] = np.uint16(MaskPlane.NO_DATA)
+        part.mask[:] = flags.reshape(-1, nx)
+    return planes
 
 
 def lanczos_kernel(stretch: float) -> LineKernel:
@@ -255,6 +262,16 @@ def _resample(
         row *= along_y[j]
         total += row
     return total
+
+
+def fine(grid: Float64, rows: Index, nx: int) -> Float64:
+    """Bilinear values of a coarse grid on all pixels of some rows, shape (n_rows, nx)."""
+    i, f = rows // GRID_STEP, (rows % GRID_STEP) / GRID_STEP
+    lines = grid[i] * (1.0 - f)[:, None] + grid[i + 1] * f[:, None]
+    n_cells = -(-nx // GRID_STEP)
+    start, step = lines[:, :n_cells, None], np.diff(lines[:, : n_cells + 1])[:, :, None]
+    values = start + step * (np.arange(GRID_STEP) / GRID_STEP)
+    return np.asarray(values.reshape(len(rows), -1)[:, :nx])
 
 
 def _nodes(

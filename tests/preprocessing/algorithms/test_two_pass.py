@@ -11,8 +11,8 @@ from preprocessing.algorithms import warp as warping
 from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.registration import Registration
-from preprocessing.algorithms.two_pass import GRID_STEP, fine, hardly_turns
-from preprocessing.algorithms.warp import warp
+from preprocessing.algorithms.two_pass import GRID_STEP, hardly_turns
+from preprocessing.algorithms.warp import fine, warp
 
 SHAPE = (190, 230)
 
@@ -55,8 +55,13 @@ def test_two_passes_give_what_gathering_gives(monkeypatch, angle, scale, offset)
     quick = warp(image, registration, shape=SHAPE)
     monkeypatch.setattr(warping, "hardly_turns", lambda _: False)
     full = warp(image, registration, shape=SHAPE)
-    assert (quick.mask == full.mask).all()
-    inside = full.mask == 0
+    # a turned edge of the reference may pass on either side of a pixel
+    differs, outside = quick.mask != full.mask, full.mask != 0
+    assert not (
+        differs & ~(ndimage.binary_dilation(outside) & ndimage.binary_dilation(~outside))
+    ).any()
+    assert (angle != 0.0) or not differs.any()
+    inside = (full.mask == 0) & (quick.mask == 0)
     noise = np.sqrt(full.variance[inside])
     difference = (quick.data - full.data)[inside]
     peak = ndimage.maximum_filter(np.abs(full.data), 9)[inside]
