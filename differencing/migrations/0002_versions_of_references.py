@@ -60,7 +60,10 @@ class Migration(migrations.Migration):
             model_name="referenceimage",
             name="epochs_digest",
             field=models.CharField(
-                help_text="sha256 over the hashes of the epochs that it was to be made of, and of those of the version before it.",
+                help_text=(
+                    "sha256 over the hashes of the epochs that it was to be made "
+                    "of, and of those of the version before it."
+                ),
                 max_length=64,
             ),
         ),

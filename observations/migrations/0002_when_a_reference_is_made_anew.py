@@ -14,7 +14,10 @@ class Migration(migrations.Migration):
             name="reference_guard_days",
             field=models.FloatField(
                 default=1.0,
-                help_text="A reference made anew has no epoch this close before the frame that uses it.",
+                help_text=(
+                    "A reference made anew has no epoch this close before the "
+                    "frame that uses it."
+                ),
             ),
         ),
         migrations.AddField(
@@ -22,7 +25,10 @@ class Migration(migrations.Migration):
             name="reference_min_gain_percent",
             field=models.FloatField(
                 default=0.5,
-                help_text="An epoch is stacked while it lowers the predicted noise of differences by this.",
+                help_text=(
+                    "An epoch is stacked while it lowers the predicted noise of "
+                    "differences by this."
+                ),
             ),
         ),
         migrations.AddField(
@@ -30,7 +36,10 @@ class Migration(migrations.Migration):
             name="reference_rebuild_every",
             field=models.PositiveSmallIntegerField(
                 default=5,
-                help_text="A reference is made anew after so many epochs at the earliest; 0: never.",
+                help_text=(
+                    "A reference is made anew after so many epochs at the "
+                    "earliest; 0: never."
+                ),
             ),
         ),
         migrations.AddField(
@@ -38,7 +47,10 @@ class Migration(migrations.Migration):
             name="reference_rebuild_percent",
             field=models.FloatField(
                 default=5.0,
-                help_text="It is made anew when the predicted noise of differences falls by this much.",
+                help_text=(
+                    "It is made anew when the predicted noise of differences "
+                    "falls by this much."
+                ),
             ),
         ),
         migrations.AddConstraint(
