@@ -23,9 +23,9 @@ GRID_STEP = 32
 #: kernel errs there by itself.
 _LARGEST_TURN = 0.004
 #: Rows over which the weights are taken as linear, and the drift of a position [pix] up to which
-#: they may be: the weights bend by at most 3e-4 of their largest over that.
-_STRIP = 8
-_LARGEST_DRIFT = 0.05
+#: they may be: the weights bend by at most 4e-4 of the largest over that.
+_STRIPS = (32, 16, 8, 4, 2)
+_LARGEST_DRIFT = 0.03
 #: Rows of the result made at once: they and their sources stay in the processor's cache.
 _BAND = 64
 #: With more runs of columns than this it is quicker to gather each column.
@@ -171,10 +171,10 @@ def resample_in_two_passes(
 
 def _scale(planes: Planes, area: Float64, rows: slice) -> None:
     """Multiply values by the pixels' area; say in the mask what lies outside."""
-    for first in range(rows.start, rows.stop, _STRIP):
-        part = planes.at(slice(first - rows.start, first - rows.start + _STRIP))
-        top, bottom = (_line(area, row, part.values.shape[1]) for row in (first, first + _STRIP))
-        share = (np.arange(len(part.values)) / _STRIP).astype(np.float32)[:, None]
+    for first in range(rows.start, rows.stop, GRID_STEP):
+        part = planes.at(slice(first - rows.start, first - rows.start + GRID_STEP))
+        top, bottom = (_line(area, row, part.values.shape[1]) for row in (first, first + GRID_STEP))
+        share = (np.arange(len(part.values)) / GRID_STEP).astype(np.float32)[:, None]
         scale = (bottom - top).astype(np.float32) * share + top.astype(np.float32)
         np.multiply(part.values, scale, out=part.values)
         outside = part.mask >= _OUTSIDE
@@ -248,8 +248,8 @@ class _Pass:
     def __init__(self, kernel: LineKernel, grid: Float64, *, nx: int, axis: int) -> None:
         self._kernel, self._grid, self._axis, self.nx = kernel, grid, axis, nx
         drift = np.diff(grid, axis=0) / GRID_STEP - (1.0 if axis == 0 else 0.0)
-        steep = float(np.abs(drift).max(initial=0.0)) * _STRIP > _LARGEST_DRIFT
-        self._height = 1 if steep else _STRIP
+        drifted = float(np.abs(drift).max(initial=0.0))
+        self._height = next((n for n in _STRIPS if n * drifted <= _LARGEST_DRIFT), 1)
 
     def source_rows(self, rows: slice) -> tuple[int, int]:
         """First source row needed for some rows of the result, and the first one beyond."""
