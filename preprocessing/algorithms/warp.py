@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
+from preprocessing.algorithms.continuous_psf import ContinuousPsf
 from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.two_pass import (
     GRID_STEP,
@@ -19,6 +20,7 @@ from preprocessing.algorithms.two_pass import (
     resample_in_two_passes,
 )
 from preprocessing.algorithms.warp_noise import resampled_correlation
+from preprocessing.algorithms.warp_stars import draw, draw_resampled, find_point_sources
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -62,7 +64,8 @@ def warp(
     Positions are exact on a grid of 32 pixels and bilinear between, which is good to under
     0.001 pixel for distortions of any survey camera. The kernel is a separable Lanczos-3,
     stretched by the ratio of the pixel scales where science pixels are coarser, so that nothing
-    is aliased. Where the map hardly turns the frame it is applied along rows and then along
+    is aliased. Stars of a PSF that is too narrow for that kernel are resampled by their own profile
+    (``warp_stars``). Where the map hardly turns the frame it is applied along rows and then along
     columns (``two_pass``). Cost is linear in the number of pixels.
 
     References
@@ -74,14 +77,24 @@ def warp(
     grid_x, grid_y, area = _coarse_grid(registration, shape)
     kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
     columns = _columns_along_rows(reference.shape, registration, shape)
+    stars = find_point_sources(reference)
+    bare = reference
+    if stars is not None:
+        bare = reference.with_(data=reference.data - draw(stars, reference.shape))
     if columns is None:
-        planes = _gather_planes(reference, kernel, grid_x, grid_y, area=area, shape=shape)
+        planes = _gather_planes(bare, kernel, grid_x, grid_y, area=area, shape=shape)
     else:
-        source = Planes(reference.data, reference.variance, reference.mask)
+        source = Planes(bare.data, reference.variance, reference.mask)
         planes = resample_in_two_passes(
             source, kernel, columns=columns, rows=grid_y, area=area, shape=shape, threads=threads
         )
-    psf = None if reference.psf is None else warp_psf(reference.psf, registration, shape=shape)
+    if stars is not None:
+        light = draw_resampled(stars, registration, shape)
+        planes.values[:] += np.where(is_bad(planes.mask, MaskPlane.NO_DATA), np.float32(0), light)
+    psf = None
+    if reference.psf is not None:
+        profile = None if stars is None else stars.profile
+        psf = warp_psf(reference.psf, registration, shape=shape, profile=profile)
     nodes = tuple(v.ravel() for v in _node_positions(shape, step=GRID_STEP))
     correlation = resampled_correlation(
         grid_x.ravel(), grid_y.ravel(), _local_matrices(registration, *nodes), kernel=kernel
@@ -155,7 +168,13 @@ def lanczos_kernel(stretch: float) -> LineKernel:
     return LineKernel((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32), reach)
 
 
-def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int]) -> PsfField:
+def warp_psf(
+    psf: PsfField,
+    registration: Registration,
+    *,
+    shape: tuple[int, int],
+    profile: ContinuousPsf | None = None,
+) -> PsfField:
     """The PSF field of a reference as it is after the reference has been warped.
 
     Parameters
@@ -166,12 +185,15 @@ def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int
         Map from science to reference pixels.
     shape : tuple of int
         (ny, nx) of the science frame.
+    profile : ContinuousPsf, optional
+        By which the stars were resampled, if they were.
 
     Returns
     -------
     PsfField
         Field of the same order on the science grid: PSF images of a few positions, resampled by
-        the warp's own kernel through the local linear map, and a polynomial through them.
+        the profile or the warp's own kernel through the local linear map, and a polynomial
+        through them.
     """
     ny, nx = shape
     n = psf.order + 2 if psf.order else 1
@@ -183,12 +205,15 @@ def warp_psf(psf: PsfField, registration: Registration, *, shape: tuple[int, int
     reference_x, reference_y = registration.to_reference(x, y)
     images = psf.at(reference_x, reference_y)
     half = max(3, round((psf.size // 2) / float(np.sqrt(np.median(areas)))))
-    warped = np.stack(
-        [
-            _warp_one_psf(image, matrix, half=half, kernel=kernel)
-            for image, matrix in zip(images, matrices, strict=True)
-        ]
-    )
+    if profile is not None:
+        warped = _sample_profile(profile, reference_x, reference_y, matrices=matrices, half=half)
+    else:
+        warped = np.stack(
+            [
+                _warp_one_psf(image, matrix, half=half, kernel=kernel)
+                for image, matrix in zip(images, matrices, strict=True)
+            ]
+        )
     terms = position_terms(x, y, shape=shape, order=psf.order)
     size = 2 * half + 1
     solution = np.linalg.lstsq(terms, warped.reshape(len(warped), -1), rcond=None)[0]
@@ -211,6 +236,22 @@ def _warp_one_psf(image: FloatArray, matrix: Float64, *, half: int, kernel: Line
     taps = _locate(x, y, (padded.shape[0], padded.shape[1]), kernel)
     values = np.where(taps.inside, _resample(padded, taps, kernel), 0).astype(np.float64)
     return np.asarray((values / values.sum()).reshape(2 * half + 1, 2 * half + 1))
+
+
+def _sample_profile(
+    profile: ContinuousPsf, x: Float64, y: Float64, *, matrices: Float64, half: int
+) -> Float64:
+    """PSF images seen through linear maps, unit sum, without interpolation."""
+    axis = np.arange(-half, half + 1, dtype=np.float64)
+    along_x, along_y = np.meshgrid(axis, axis)
+    m = matrices[:, :, :, None, None]
+    images = profile.at(
+        x,
+        y,
+        dx=m[:, 0, 0] * along_x + m[:, 0, 1] * along_y,
+        dy=m[:, 1, 0] * along_x + m[:, 1, 1] * along_y,
+    )
+    return np.asarray(images / images.sum(axis=(1, 2), keepdims=True))
 
 
 @dataclass(frozen=True)
