@@ -189,6 +189,11 @@ def test_an_object_comes_with_its_light_curve(api_as: Api, world: World) -> None
     row = read(client, f"objects/{world.objects[0].pk}/")
     assert row["n_detections"] == 1
     assert row["light_curve"][0]["flux_error"] > 0
+    assert row["light_curve"][0]["kind"] == "difference"
+    assert read(client, f"objects/{world.objects[0].pk}/", kind="total")["light_curve"] == []
+    address = f"/api/v1/objects/{world.objects[0].pk}/"
+    assert client.get(address, {"kind": "sum"}).status_code == 400
+    assert client.get(address, {"kinds": "total"}).status_code == 400
     assert len(read(client, "objects/", q=row["name"][-6:])["results"]) == 1
     assert len(read(client, "objects/", state="confirmed")["results"]) == 0
     names = [r["name"] for r in read(client, "objects/", ordering="name")["results"]]

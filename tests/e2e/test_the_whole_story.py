@@ -216,9 +216,14 @@ def open_object(night: Watched) -> str:
 def read_light_curve(night: Watched, told: dict[str, Any]) -> None:
     """The drawing and the table say what REST says, in words and by keyboard."""
     page = night.page
-    points = sorted(told["light_curve"], key=lambda point: point["mjd"])
+    curve = sorted(told["light_curve"], key=lambda point: point["mjd"])
+    totals = [point for point in curve if point["kind"] == "total"]
+    points = [p for p in curve if p["kind"] == "difference" and "REFERENCE" not in p["flags"]]
     assert len(points) == N_EPOCHS
-    marks = page.locator('.chart.wide[aria-label^="Difference flux"] [data-mark]')
+    assert len(totals) > len(points), "epochs of the reference have a total flux too"
+    chart = '.chart.wide[aria-label^="Difference flux"]'
+    assert page.locator(f"{chart} .reference[data-mark]").count() == len(totals) - len(points)
+    marks = page.locator(f"{chart} .mark:not(.reference)[data-mark]")
     spoken = [numbers(mark.get_attribute("aria-label")) for mark in marks.all()]
     assert spoken == [
         pytest.approx([p["mjd"], p["flux"], p["flux_error"]], rel=5e-3) for p in points
@@ -226,11 +231,18 @@ def read_light_curve(night: Watched, told: dict[str, Any]) -> None:
     night.tab_to(".chart.wide [data-mark]")
     note = page.evaluate("document.activeElement.getAttribute('aria-label')")
     expect(page.locator("[data-chart-note]").first).to_have_text(note)
-    night.tab_to("summary")
+    night.tab_to(".total-flux summary")
     page.keyboard.press("Enter")
-    rows = page.locator("details[open] tbody tr")
+    marks = page.locator(".total-flux .chart.wide [data-mark]")
+    expect(marks.first).to_be_visible()
+    assert marks.count() == len([p for p in totals if p["limiting_magnitude"] is not None])
+    night.tab_to(".epoch-table summary")
+    page.keyboard.press("Enter")
+    rows = page.locator(".epoch-table[open] tbody tr")
     expect(rows.first).to_be_visible()
-    table = sorted(row.locator("td").all_inner_texts() for row in rows.all())
+    expect(rows).to_have_count(len(totals))
+    subtracted = rows.filter(has_not_text="part of the reference")
+    table = sorted(row.locator("td").all_inner_texts() for row in subtracted.all())
     assert len(table) == len(points)
     for cells, point in zip(table, points, strict=True):
         assert numbers(cells[0]) == pytest.approx([point["mjd"]], abs=1e-5)

@@ -75,12 +75,15 @@ def test_six_stages_follow_one_another(script: Script) -> None:
     assert run.code_version
 
 
-def test_a_frame_named_as_template_is_only_calibrated(script: Script) -> None:
+def test_a_frame_named_as_template_is_calibrated_and_measured_but_not_subtracted(
+    script: Script,
+) -> None:
     row = make_observation(role="template")
     control.start(row)
     drain()
     row.refresh_from_db()
-    assert (script.calls, row.status, row.stage) == (["preprocess"], "succeeded", "preprocess")
+    assert script.calls == ["preprocess", "photometry"]
+    assert (row.status, row.stage) == ("succeeded", "photometry")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -78,6 +79,28 @@ def test_bands_have_their_own_series_and_the_current_epoch_is_marked() -> None:
     assert chart.bands == ("g", "r")
     assert {mark.key: mark.series for mark in chart.marks} == {"a": 1, "b": 0, "c": 1}
     assert [mark.key for mark in chart.marks if mark.is_current] == ["b"]
+
+
+def test_an_epoch_of_the_reference_is_a_line_at_its_time_without_a_value() -> None:
+    reference = Epoch("ref", 59990.0, "r", is_reference=True)
+    chart = lay_out_chart([*EPOCHS, reference], quantity="flux")
+    assert chart is not None
+    (line,) = chart.references
+    assert chart.left <= line.x < min(mark.x for mark in chart.marks)
+    assert line.text == (
+        "MJD 59990.0000, r band: part of the reference, its difference is zero by construction"
+    )
+    assert "ref" not in {mark.key for mark in chart.marks}
+
+
+@pytest.mark.parametrize("kind", ["difference", "total"])
+def test_the_axis_says_which_of_the_two_fluxes_it_is(kind: Literal["difference", "total"]) -> None:
+    labels = [
+        chart.y_label
+        for quantity in ("magnitude", "flux")
+        if (chart := lay_out_chart(EPOCHS, quantity=quantity, kind=kind))
+    ]
+    assert labels == [f"{kind} magnitude (AB)", f"{kind} flux"]
 
 
 def test_nothing_measured_gives_no_chart() -> None:
