@@ -17,25 +17,24 @@ def to_tensor(array: np.ndarray, device: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
 
 
-def forward(tiles: Tensor, *, threads: int = 1) -> Tensor:
-    """Half spectrum of real tiles.
+def forward(tiles: Tensor) -> Tensor:
+    """Half spectrum of real tiles."""
+    spectrum: Tensor = torch.fft.rfft2(tiles)
+    return spectrum
 
-    On the CPU scipy's pocketfft is used: its inverse measured 2.4 times faster than torch's on
-    256 and 512 pixel tiles, and the two agree to float32 rounding.
+
+def inverse(spectrum: Tensor) -> Tensor:
+    """Real square tiles of a half spectrum, which may be overwritten.
+
+    On the CPU scipy's pocketfft is used: it measured 1.6 to 2.4 times faster than torch's on one
+    tile of 256 or 512 pixels (the forward transform 0.7 times), and the two agree to float32
+    rounding.
     """
-    if tiles.device.type != "cpu":
-        spectrum: Tensor = torch.fft.rfft2(tiles)
-        return spectrum
-    return torch.from_numpy(scipy.fft.rfft2(tiles.numpy(), workers=threads))
-
-
-def inverse(spectrum: Tensor, *, threads: int = 1) -> Tensor:
-    """Real square tiles of a half spectrum; the spectrum may be overwritten."""
     size = spectrum.shape[-2]
     if spectrum.device.type != "cpu":
         tiles: Tensor = torch.fft.irfft2(spectrum, s=(size, size))
         return tiles
-    real = scipy.fft.irfft2(spectrum.numpy(), s=(size, size), workers=threads, overwrite_x=True)
+    real = scipy.fft.irfft2(spectrum.resolve_conj().numpy(), s=(size, size), overwrite_x=True)
     return torch.from_numpy(real)
 
 

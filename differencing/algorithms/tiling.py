@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 Tensor = torch.Tensor
-FloatArray = NDArray[np.float32]
 
 _BATCH_PIXELS = 4 * 512 * 512
 
@@ -52,30 +51,38 @@ class Tiling:
         return x, y
 
     def gather(
-        self, plane: NDArray[np.generic], corners: list[tuple[int, int]]
+        self, plane: NDArray[np.generic], corners: list[tuple[int, int]], *, step: int = 1
     ) -> NDArray[np.float32]:
-        """Tiles of a plane, float32, mirrored beyond the frame's edges."""
+        """Tiles of a plane, float32, mirrored beyond the frame's edges; every ``step``-th pixel."""
         ny, nx = self.shape
-        offset = np.arange(self.size) - self.margin
-        tiles = np.empty((len(corners), self.size, self.size), dtype=np.float32)
+        offset = np.arange(0, self.size, step) - self.margin
+        tiles = np.empty((len(corners), len(offset), len(offset)), dtype=np.float32)
         for k, (y, x) in enumerate(corners):
             top, left = y - self.margin, x - self.margin
             if min(top, left) >= 0 and top + self.size <= ny and left + self.size <= nx:
                 # no mirror: a block is copied many times as fast as it is gathered
-                tiles[k] = plane[top : top + self.size, left : left + self.size]
+                tiles[k] = plane[top : top + self.size : step, left : left + self.size : step]
                 continue
             rows, columns = _mirror(y + offset, ny), _mirror(x + offset, nx)
             tiles[k] = plane[rows[:, None], columns[None, :]]
         return tiles
 
-    def scatter(self, plane: FloatArray, tiles: Tensor, corners: list[tuple[int, int]]) -> None:
-        """Write the cores of tiles into a plane."""
+    def scatter(
+        self,
+        plane: NDArray[np.generic],
+        tiles: Tensor,
+        corners: list[tuple[int, int]],
+        *,
+        add: bool = False,
+    ) -> None:
+        """Write the cores of tiles into a plane; with ``add``, flags to those it has."""
         ny, nx = self.shape
         values = tiles.cpu().numpy()
         for k, (y, x) in enumerate(corners):
             height, width = min(self.core, ny - y), min(self.core, nx - x)
             inner = values[k, self.margin : self.margin + height, self.margin : self.margin + width]
-            plane[y : y + height, x : x + width] = inner
+            core = plane[y : y + height, x : x + width]
+            core[:] = core | inner if add else inner
 
 
 def _mirror(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:
