@@ -13,6 +13,7 @@ from astrid_site.accounts.models import User
 from astrid_site.core import audit
 from astrid_site.core.addresses import client_address
 from astrid_site.core.admin import ReadOnlyAdmin
+from astrid_site.core.templatetags.astro import number, probability, signed
 from curation import services
 from curation.models import Verdict
 from detection.admin import DetectionAdmin
@@ -47,6 +48,7 @@ class VerdictActionForm(ActionForm):
 class CuratedDetectionAdmin(DetectionAdmin):
     """Candidates, with verdicts on many at once."""
 
+    list_display = ("preview", "observation", "sigma", "model_score", "ab_magnitude", "kept")
     actions = ["mark_real", "mark_bogus", "mark_unsure", "mark_variable", "mark_moving"]
     action_form = VerdictActionForm
 
@@ -74,6 +76,26 @@ class CuratedDetectionAdmin(DetectionAdmin):
     def mark_moving(self, request: HttpRequest, queryset: QuerySet[Detection]) -> None:
         """My verdict on each chosen candidate is minor planet."""
         self._give(request, queryset, Verdict.Label.MOVING)
+
+    @admin.display(description="score [σ]", ordering="score")
+    def sigma(self, detection: Detection) -> str:
+        """The score as Vet shows it."""
+        return signed(detection.score)
+
+    @admin.display(description="model", ordering="real_bogus")
+    def model_score(self, detection: Detection) -> str:
+        """The real-bogus score as Vet shows it."""
+        return probability(detection.real_bogus)
+
+    @admin.display(description="mag", ordering="magnitude")
+    def ab_magnitude(self, detection: Detection) -> str:
+        """The difference magnitude as Vet shows it."""
+        return number(detection.magnitude, 2)
+
+    @admin.display(description="kept", ordering="is_kept", boolean=True)
+    def kept(self, detection: Detection) -> bool:
+        """Whether it passed every cut."""
+        return detection.is_kept
 
     def has_judge_permission(self, request: HttpRequest) -> bool:
         """Who may give verdicts."""
