@@ -42,6 +42,7 @@ urlpatterns = [
     path("files/<uuid:file_id>/", files.download, name="previews"),
     path("observations/", include((observation_urls, "observations"))),
     path("calibration/", include("preprocessing.urls")),
+    path("references/", include("differencing.urls")),
     path("candidates/", include("detection.urls")),
     path("vet/", include("curation.urls")),
     path("objects/", include((object_urls, "catalog"))),

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from astrid_site.core.templatetags.astro import significant
-from differencing.models import DifferenceRun
+from differencing import selectors
+from differencing.models import DifferenceRun, ReferenceEpoch, ReferenceImage
 
 
 @dataclass(frozen=True)
@@ -213,3 +214,51 @@ def _show(value: float, words: _Words) -> str:
     if "." in text and "e" not in text:
         text = text.rstrip("0").rstrip(".")
     return f"{text} %" if words.is_fraction else text
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch of a reference."""
+
+    epoch: ReferenceEpoch
+    #: False for one of the former version, which counts only where the sky changed since.
+    is_stacked: bool
+
+
+@dataclass(frozen=True)
+class GainRow:
+    """Noise of a difference with so many epochs in the reference, in units of that with one."""
+
+    n_epochs: int
+    noise: float
+
+    @property
+    def bar(self) -> float:
+        """Length of a bar, of 100."""
+        return round(100.0 * self.noise, 1)
+
+
+@dataclass(frozen=True)
+class ReferencePage:
+    """One reference: what it is made of, why, and what came before and after it."""
+
+    reference: ReferenceImage
+    versions: list[ReferenceImage]
+    epochs: list[EpochRow]
+    gains: list[GainRow]
+    n_differences: int
+
+
+def reference_page(reference: ReferenceImage) -> ReferencePage:
+    """Gather the page of one reference."""
+    epochs = selectors.epochs_of(reference)
+    # a former epoch only fills the places that changed: its mean share is next to nothing
+    least = 0.5 / max(1, len(epochs)) ** 2
+    told = reference.metrics.get("predicted_noise") or []
+    return ReferencePage(
+        reference=reference,
+        versions=selectors.versions_of(reference),
+        epochs=[EpochRow(epoch, epoch.weight > least) for epoch in epochs],
+        gains=[GainRow(n, float(noise)) for n, noise in enumerate(told, start=1)],
+        n_differences=selectors.count_differences(reference),
+    )
