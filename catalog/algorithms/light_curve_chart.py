@@ -12,6 +12,8 @@ FluxKind = Literal["difference", "total"]
 
 #: Left, right, top and bottom margins of the plot area.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 10.0, 36.0
+#: Room that the name of a reference epoch takes.
+_LABEL_WIDTH = 24.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class ReferenceMark:
 
     key: str
     x: float
+    has_label: bool
     is_current: bool
     text: str
 
@@ -190,10 +193,22 @@ def lay_out_chart(
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
         marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
         bands=bands,
-        references=tuple(
-            ReferenceMark(e.key, round(place_x(e.mjd), 2), e.is_current, _describe_reference(e))
-            for e in references
-        ),
+        references=_mark_references(references, [round(place_x(e.mjd), 2) for e in references]),
+    )
+
+
+def _mark_references(epochs: Sequence[Epoch], places: Sequence[float]) -> tuple[ReferenceMark, ...]:
+    """Lines of the reference's epochs; where they stand close only the last of them is named."""
+    following = [*places, math.inf][1:]
+    return tuple(
+        ReferenceMark(
+            epoch.key,
+            x,
+            has_label=after - x > _LABEL_WIDTH,
+            is_current=epoch.is_current,
+            text=_describe_reference(epoch),
+        )
+        for epoch, x, after in zip(epochs, places, following, strict=True)
     )
 
 

@@ -9,8 +9,15 @@ from django.db import migrations, models
 from django.db.models import OuterRef, Q, Subquery
 
 
+def check_at_once(schema_editor: Any) -> None:
+    """Have PostgreSQL check keys now: it alters no table while checks of its rows are put off."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def name_images(apps: Any, schema_editor: Any) -> None:
     """Give points made so far, all of them of differences, the science image of theirs."""
+    check_at_once(schema_editor)
     point = apps.get_model("catalog", "LightCurvePoint").objects.using(
         schema_editor.connection.alias
     )
@@ -34,6 +41,7 @@ def name_images(apps: Any, schema_editor: Any) -> None:
 
 def keep_differences(apps: Any, schema_editor: Any) -> None:
     """The former table holds differences alone; totals can be measured again."""
+    check_at_once(schema_editor)
     point = apps.get_model("catalog", "LightCurvePoint").objects.using(
         schema_editor.connection.alias
     )
