@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from differencing.algorithms.score import row_batches
 from differencing.algorithms.subtraction import Stars
 from differencing.algorithms.tiles import Filtered
 
@@ -74,11 +75,12 @@ def measure_halo_error(filtered: Filtered, stars: Stars) -> HaloError:
 
 
 def add_halo_error(filtered: Filtered, stars: Stars, error: HaloError) -> Filtered:
-    """Both variances with the error of the halos of all bright stars added."""
+    """Add the error of the halos of all bright stars to both variances, in place."""
     x, y, _ = _bright(filtered, stars)
     if not error.share.any() or len(x) == 0:
         return filtered
     extra = np.zeros(filtered.signal.shape, dtype=np.float32)
+    touched = np.zeros(len(extra), dtype=np.bool_)
     reach = int(_EDGES[-1])
     rings = _ring_numbers(reach)
     profile = np.append(np.square(error.share), 0.0)[rings].astype(np.float32)
@@ -86,15 +88,18 @@ def add_halo_error(filtered: Filtered, stars: Stars, error: HaloError) -> Filter
         box, part = _boxes(extra.shape, int(column), int(row), reach=reach)
         light = float(filtered.static_signal[row, column])
         extra[box] += np.float32(light**2) * profile[part]
-    worthwhile = extra > _LEAST_EXCESS * filtered.signal_variance
-    extra = np.where(worthwhile, extra, np.float32(0))
+        touched[box[0]] = True
     ny, nx = filtered.psf.shape
     norm = float(np.square(filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]).sum())
-    return replace(
-        filtered,
-        signal_variance=filtered.signal_variance + extra,
-        variance=filtered.variance + extra / np.float32(norm),
-    )
+    signal_variance, variance = filtered.signal_variance, filtered.variance
+    for rows in row_batches(len(extra)):
+        # pages that no star touched are not read
+        if touched[rows].any():
+            faint = extra[rows] <= np.float32(_LEAST_EXCESS) * signal_variance[rows]
+            extra[rows][faint] = 0.0
+            signal_variance[rows] += extra[rows]
+            variance[rows] += extra[rows] / np.float32(norm)
+    return filtered
 
 
 def _bright(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,20 +104,34 @@ def measure_score(score: FloatArray, bad: BoolArray) -> ScoreTruth:
     sampled = score[bands][~bad[bands]]
     if n_used == 0 or len(sampled) == 0:
         return ScoreTruth(None, None, None)
-    size = np.abs(score)
+    over_3 = over_5 = 0
+    for rows in row_batches(len(score)):
+        size = np.abs(score[rows])
+        size[bad[rows]] = 0.0
+        over_3 += int(np.count_nonzero(size > 3.0))
+        over_5 += int(np.count_nonzero(size > 5.0))
     return ScoreTruth(
-        width=robust_width(sampled),
-        over_3_sigma=np.count_nonzero((size > 3.0) & ~bad) / n_used,
-        over_5_sigma=np.count_nonzero((size > 5.0) & ~bad) / n_used,
+        width=robust_width(sampled), over_3_sigma=over_3 / n_used, over_5_sigma=over_5 / n_used
     )
+
+
+def row_batches(n_rows: int) -> Iterator[slice]:
+    """Rows of a frame, so many at a time that what is made of them stays in the cache."""
+    for first in range(0, n_rows, _BATCH):
+        yield slice(first, min(first + _BATCH, n_rows))
 
 
 def blank_sky(filtered: Filtered) -> BoolArray:
     """Good pixels on which neither image shows light."""
-    sigma = np.sqrt(np.maximum(filtered.signal_variance, np.finfo(np.float32).tiny))
-    return np.asarray(
-        ~filtered.bad & (np.abs(filtered.static_signal) < _BLANK_SIGMA * sigma), dtype=bool
-    )
+    blank = np.empty(filtered.bad.shape, dtype=np.bool_)
+    least = np.finfo(np.float32).tiny
+    for rows in row_batches(len(blank)):
+        limit = np.maximum(filtered.signal_variance[rows], least)
+        np.sqrt(limit, out=limit)
+        limit *= np.float32(_BLANK_SIGMA)
+        np.less(np.abs(filtered.static_signal[rows]), limit, out=blank[rows])
+        blank[rows] &= ~filtered.bad[rows]
+    return blank
 
 
 def measure_noise(filtered: Filtered, blank: BoolArray) -> NoiseTruth:
@@ -167,8 +182,7 @@ def robust_width(values: NDArray[np.floating]) -> float:
 def _ratio(value: FloatArray, variance: FloatArray) -> FloatArray:
     ratio = np.zeros(value.shape, dtype=np.float32)
     # a batch of rows at a time, so that what lies between stays in the cache
-    for first in range(0, len(value), _BATCH):
-        rows = slice(first, first + _BATCH)
+    for rows in row_batches(len(value)):
         positive = variance[rows] > 0
         sigma = np.sqrt(variance[rows], where=positive, out=np.ones_like(ratio[rows]))
         np.divide(value[rows], sigma, where=positive, out=ratio[rows])
@@ -221,15 +235,28 @@ def make_score(
     ----------
     .. [1] Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27.
     """
-    variance = np.float32(_bounded(noise.score_width) ** 2) * still_variance(filtered, own_variance)
-    if error.flux_fraction > 0:
-        variance = variance + np.float32(error.flux_fraction**2) * filtered.static_signal**2
-    if error.shift_pix > 0:
-        slope = sum(np.square(g) for g in np.gradient(filtered.static_signal))
-        variance = variance + np.float32(error.shift_pix**2) * slope
-    score = _ratio(filtered.signal, np.asarray(variance, dtype=np.float32))
-    score[filtered.bad] = 0.0
+    score = still_variance(filtered, own_variance)
+    scale = np.float32(_bounded(noise.score_width) ** 2)
+    for rows in row_batches(len(score)):
+        variance = score[rows]
+        variance *= scale
+        static = filtered.static_signal[rows]
+        if error.flux_fraction > 0:
+            variance += np.float32(error.flux_fraction**2) * np.square(static)
+        if error.shift_pix > 0:
+            variance += np.float32(error.shift_pix**2) * _slope(filtered.static_signal, rows)
+        value = _ratio(filtered.signal[rows], variance)
+        value[filtered.bad[rows]] = 0.0
+        score[rows] = value
     return score
+
+
+def _slope(plane: FloatArray, rows: slice) -> FloatArray:
+    """Squared gradient of some rows of a plane."""
+    above, below = max(rows.start - 1, 0), min(rows.stop + 1, len(plane))
+    along_y, along_x = np.gradient(plane[above:below])
+    squared = np.square(along_y) + np.square(along_x)
+    return np.asarray(squared[rows.start - above : rows.stop - above])
 
 
 def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
@@ -261,9 +288,16 @@ def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
 
 def _darker_quarter(variance: FloatArray, good: BoolArray) -> FloatArray:
     """Lower quartile of the good pixels in each cell along a band; infinite without any."""
-    cells = range(0, variance.shape[1], _CELL_PIX)
-    parts = [variance[:, x : x + _CELL_PIX][good[:, x : x + _CELL_PIX]] for x in cells]
-    return np.array([np.percentile(v, 25.0) if len(v) else np.inf for v in parts], np.float32)
+    # one pixel in four: the map is smooth over the PSF
+    known = np.where(good[::2, ::2], variance[::2, ::2], np.float32(np.inf))
+    side = _CELL_PIX // 2
+    quarters = np.full(-(-known.shape[1] // side), np.inf, dtype=np.float32)
+    for cell in range(len(quarters)):
+        values = np.sort(known[:, cell * side : (cell + 1) * side], axis=None)
+        count = int(np.searchsorted(values, np.inf))
+        if count:
+            quarters[cell] = values[count // 4]
+    return quarters
 
 
 def scaled_variance(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> FloatArray:
@@ -276,11 +310,11 @@ def scaled_variance(filtered: Filtered, *, error: ModelError, noise: NoiseTruth)
     variance = np.float32(_bounded(noise.pull_width) ** 2) * filtered.variance
     if error.flux_fraction > 0:
         ny, nx = filtered.psf.shape
-        norm = float(np.square(filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]).sum())
-        peak = float(filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0].max())
-        light = filtered.static_signal * np.float32(peak / norm)
-        variance = variance + np.square(np.float32(error.flux_fraction) * light)
-    return np.asarray(variance, dtype=np.float32)
+        central = filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]
+        share = error.flux_fraction * float(central.max()) / float(np.square(central).sum())
+        for rows in row_batches(len(variance)):
+            variance[rows] += np.square(np.float32(share) * filtered.static_signal[rows])
+    return variance
 
 
 def _bounded(width: float) -> float:
