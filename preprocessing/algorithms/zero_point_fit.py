@@ -211,9 +211,9 @@ def _robust_start(offset: Float64, design: Float64) -> Float64:
     beta[0] = centre
     for _ in range(15):
         weight = 1.0 / np.maximum(np.abs(offset - design @ beta), 1e-3)
-        beta = np.linalg.lstsq(
-            design * np.sqrt(weight)[:, None], offset * np.sqrt(weight), rcond=None
-        )[0]
+        root = np.sqrt(weight)
+        found = np.linalg.lstsq(design * root[:, None], offset * root, rcond=None)[0]
+        beta = found.astype(np.float64)
     return beta
 
 
@@ -227,7 +227,7 @@ def _weighted(offset: Float64, design: Float64, width: Float64) -> tuple[Float64
 def _intrinsic_scatter(left: Float64, error: Float64, *, n_free: int) -> float:
     """The s that gives ``left / sqrt(error^2 + s^2)`` the chi2 of a clipped normal deviate."""
     wanted = _CLIPPED_VARIANCE * n_free
-    low, high = 0.0, float(np.abs(left).max()) * np.sqrt(left.size) + 1e-12
+    low, high = 0.0, float(np.abs(left).max() * np.sqrt(left.size)) + 1e-12
     if float((left**2 / error**2).sum()) <= wanted:
         return 0.0
     for _ in range(50):
