@@ -11,6 +11,7 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import BoolArray
 from preprocessing.algorithms.background import Background
 from preprocessing.algorithms.moffat import Moffat
+from preprocessing.algorithms.pixel_noise import white_noise_variance
 from preprocessing.algorithms.smoothing import gaussian_smooth
 
 FloatArray = NDArray[np.float32]
@@ -116,7 +117,13 @@ def measure_confusion(
     design = np.column_stack([expected[used], np.ones(int(used.sum()))])
     amplitude = float(np.linalg.lstsq(design, measured[used], rcond=None)[0][0])
     share = amplitude / max(float(measured[0]), 1e-30)
-    return float(np.clip(share, 0.0, 0.95)) if share > _LEAST_CONFUSION else 0.0
+    if share <= _LEAST_CONFUSION:
+        return 0.0
+    # what the masks of the sources leave of starlight has a narrower correlation than the PSF;
+    # where the noise is white, the pixels' own scatter tells it better
+    pulls = np.where(sky, data / background.noise_map, np.float32(0)).astype(np.float32)
+    white = white_noise_variance(pulls, sky, psf=psf, total=float(measured[0]))
+    return float(np.clip(share if white is None else 1.0 - white, 0.0, 0.95))
 
 
 def autocorrelation(values: FloatArray, used: BoolArray, *, furthest: int) -> Float64:
