@@ -179,13 +179,15 @@ def _ascii(text: str) -> str:
     return "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text)
 
 
-def _planes(image: Image) -> list[fits.ImageHDU]:
-    planes = []
+def _planes(image: Image) -> list[fits.ImageHDU | fits.CompImageHDU]:
+    planes: list[fits.ImageHDU | fits.CompImageHDU] = []
     if image.variance is not None:
         variance = fits.ImageHDU(image.variance.astype(np.float32), name="VARIANCE")
         variance.header["BUNIT"] = _squared(_ascii(image.unit))
         planes.append(variance)
-    mask = fits.ImageHDU(image.mask.astype(np.uint16), name="MASK")
+    # masks are long runs of one value: without loss they take a twentieth of their size, while
+    # noisy pixels keep seven eighths of theirs and every reader would have to unpack them
+    mask = fits.CompImageHDU(image.mask.astype(np.uint16), name="MASK", compression_type="RICE_1")
     for keyword, card in plane_cards().items():
         mask.header[keyword] = card
     planes.append(mask)

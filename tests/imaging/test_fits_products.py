@@ -131,6 +131,23 @@ def test_equal_products_are_equal_bytes(image: Image, tmp_path: Path) -> None:
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+def test_a_mask_of_stars_trails_and_edges_takes_a_tenth_of_its_size(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    mask = np.zeros((600, 700), np.uint16)
+    mask[:4], mask[:, -3:], mask[:, 350] = 64, 64, 16
+    for y, x in rng.integers(10, 590, (60, 2)):
+        mask[y - 4 : y + 5, x - 4 : x + 5] |= 2
+    mask[rng.integers(0, 600, 300), rng.integers(0, 700, 300)] |= 8
+    path = tmp_path / "a.fits"
+    write_image(
+        path, Image(data=np.zeros(mask.shape, np.float32), mask=mask), header={}, history=[]
+    )
+    back, _ = read_product(path)
+    assert np.array_equal(back.mask, mask)
+    # the packed bytes and two headers; unpacked it would be mask.nbytes more than the pixels
+    assert path.stat().st_size - 4 * mask.size < 0.1 * mask.nbytes + 6 * 2880
+
+
 def test_a_product_passes_the_gate_like_any_other_file(image: Image, tmp_path: Path) -> None:
     path = tmp_path / "a.fits"
     write_image(path, image, header={}, history=[])
