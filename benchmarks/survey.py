@@ -201,7 +201,7 @@ def forced_fluxes(truth: Any) -> tuple[np.ndarray, dict[str, tuple[float, float]
         if len(near) == 0:
             continue
         measured, expected, errors = [], [], []
-        for point in light_curve(row):
+        for point in light_curve(row, kind="difference"):
             entry = near[near["file"] == point.observation.raw_file.name]
             if len(entry) != 1 or point.flux is None or bool(entry["masked"][0]):
                 continue

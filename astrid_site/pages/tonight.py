@@ -168,6 +168,7 @@ def work() -> Work:
     running = list(Job.objects.filter(state=JobState.RUNNING).order_by("started_at")[:MAX_ROWS])
     frames = _frames(running)
     titles = {stage.name: stage.title for stage in pipeline.STAGES}
+    titles[pipeline.MEASURE] = titles["photometry"]
     queued = Job.objects.filter(state=JobState.QUEUED)
     return Work(
         running=[

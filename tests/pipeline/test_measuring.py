@@ -213,6 +213,40 @@ def test_a_skipped_frame_that_finds_a_reference_later_has_both_fluxes_once(
     assert LightCurvePoint.objects.count() == 2
 
 
+def test_epochs_are_measured_again_when_a_reference_is_built_of_them(
+    services: dict[str, Service], owner: AstroObject
+) -> None:
+    survey = make_survey()
+    first = make_observation(survey, ra=RA, dec=DEC, day=1)
+    control.start(first)
+    drain()
+    assert [point.flags for point in light_curve(owner)] == [["OWN_WCS"]]
+
+    def build(run: ProcessingRun, progress: Progress) -> StageProduct:
+        def save() -> None:
+            epoch = ScienceImage.objects.get(observation=first)
+            assert isinstance(run, ReferenceRun)
+            run.reference = make_reference_row(epoch)
+            run.save(update_fields=["reference"])
+
+        return StageProduct(metrics={"built": True}, save=save)
+
+    # the first frame was looked for a reference before, and ends as it did
+    services["reference"] = lambda run, progress: (
+        give_up(run, progress) if run.observation_id == first.pk else build(run, progress)
+    )
+    control.start(make_observation(survey, ra=RA, dec=DEC, day=5))
+    drain()
+    first.refresh_from_db()
+    assert (first.status, first.stage) == ("skipped", "reference")
+    curve = [(point.observation == first, point.kind, point.flags) for point in light_curve(owner)]
+    assert curve == [
+        (True, "total", []),
+        (False, "difference", []),
+        (False, "total", []),
+    ]
+
+
 def test_measuring_that_was_cancelled_is_done_when_the_frame_is_tried_again(
     services: dict[str, Service], owner: AstroObject
 ) -> None:
@@ -239,6 +273,42 @@ def test_a_frame_that_begins_anew_forgets_what_was_measured_with_the_old_values(
     assert kinds(owner) == ["total"]
     row.refresh_from_db()
     assert row.status == RunStatus.SKIPPED
+
+
+def test_a_frame_reads_succeeded_only_when_none_of_its_stages_is_under_way(
+    services: dict[str, Service], owner: AstroObject
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def look(run: ProcessingRun, when: str) -> None:
+        row = Observation.objects.get(pk=run.observation_id)
+        seen.append((when, row.status))
+
+    def watched(name: str, service: Service) -> Service:
+        def watch(run: ProcessingRun, progress: Progress) -> StageProduct:
+            look(run, f"{name} begins")
+            product = service(run, progress)
+
+            def save() -> None:
+                product.save()
+                look(run, f"{name} saves")
+
+            return replace(product, save=save)
+
+        return watch
+
+    services["reference"] = find_reference
+    for name, service in list(services.items()):
+        services[name] = watched(name, service)
+    row = take_in()
+    assert row.status == "succeeded"
+    assert len(seen) == 2 * len(services)
+    assert {status for _, status in seen} == {"running"}
+    events = Event.objects.filter(subject_id=row.pk).order_by("pk").values_list("kind", "payload")
+    told = [(kind, payload.get("status") or payload.get("kind")) for kind, payload in events]
+    # both are written in the transaction that ends the last stage
+    assert told[-2:] == [("job.done", "photometry"), ("observation.changed", "succeeded")]
+    assert told.count(("observation.changed", "succeeded")) == 1
 
 
 def test_measuring_twice_changes_nothing(services: dict[str, Service], owner: AstroObject) -> None:
