@@ -11,6 +11,7 @@ from scipy.signal import oaconvolve
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.inspection import grid_positions
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.psf import PsfField
 from differencing.algorithms import quality
@@ -279,7 +280,15 @@ def _difference(
         metrics=metrics,
         quality=verdict,
         quality_reasons=reasons,
+        kernel_stamps=_kernel_stamps(matched.matching, pair.shape),
     )
+
+
+def _kernel_stamps(matching: Matching, shape: tuple[int, int]) -> FloatArray | None:
+    """The fitted kernel at nine places, for people to look at."""
+    if not isinstance(matching, KernelMatching):
+        return None
+    return matching.kernel.at(*grid_positions(shape))
 
 
 def _final_mask(pair: Pair, filtered: Filtered) -> MaskArray:

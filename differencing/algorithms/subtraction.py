@@ -114,6 +114,9 @@ class Subtraction:
         Verdict of the quality judgement.
     quality_reasons : tuple of str
         What kept the verdict from "pass", each number with its limit.
+    kernel_stamps : NDArray[float32], shape (9, size, size), or None
+        The fitted kernel at 3 x 3 places of the frame, in the order of ``grid_positions``; None
+        where no kernel was fitted.
     """
 
     difference: FloatArray
@@ -126,3 +129,4 @@ class Subtraction:
     metrics: dict[str, Metric]
     quality: Verdict
     quality_reasons: tuple[str, ...]
+    kernel_stamps: FloatArray | None = None

@@ -16,9 +16,9 @@ from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from differencing.models import DifferenceRun, ReferenceImage
 from differencing.selectors import reference_run_of
 from differencing.services.building import flux_scale, rescale
+from differencing.services.depth import difference_depth
 from differencing.services.views import (
     difference_numbers,
-    expected_kernels,
     store_difference_views,
 )
 from observations.models import ProcessingRun
@@ -99,6 +99,7 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
         **_registration_metrics(registration),
         **tied,
         **difference_numbers(subtraction, template),
+        **difference_depth(frames.science_image, science, subtraction),
         "quality": subtraction.quality,
         "psf_fwhm_pix": subtraction.psf.fwhm_pix,
         **clock.seconds,
@@ -238,9 +239,7 @@ def _store(
         subtraction.score,
         stars=stars,
         name=f"{name}-difference.views",
-        kernels=expected_kernels(
-            template, science, method=subtraction.method, metrics=subtraction.metrics
-        ),
+        kernels=subtraction.kernel_stamps,
     )
     return files
 
