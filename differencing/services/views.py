@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astrid_site.core.models import StoredFile
+from astrid_site.core.storage import read_range
 from differencing.models import DifferenceRun
 from preprocessing.services import StageViews, load_image, load_stars, store_views
 
 if TYPE_CHECKING:
     from astrid_site.imaging.image import FloatArray, Image
-    from differencing.algorithms.subtraction import Metric, Subtraction
+    from differencing.algorithms.subtraction import Subtraction
     from preprocessing.algorithms.stars import StarList
-
-#: Kernels are shown at so many places along each side of the frame.
-KERNEL_GRID = 3
 
 
 def store_difference_views(
@@ -28,17 +27,21 @@ def store_difference_views(
     name: str,
     kernels: FloatArray | None = None,
 ) -> StoredFile:
-    """Tiles of template, difference and score, the PSF and kernel, the residuals at stars."""
+    """Tiles of template, difference and score, PSF and fitted kernel, residuals at stars."""
     from astrid_site.imaging import stage_views
 
     pictures = {}
     if difference.psf is not None:
         pictures["psf"] = stage_views.psf_picture(difference.psf)
     if kernels is not None:
-        pictures["kernel"] = stage_views.kernel_picture(kernels, columns=KERNEL_GRID)
+        pictures["kernel"] = stage_views.kernel_picture(kernels, columns=math.isqrt(len(kernels)))
     facts = {
         "sky": stage_views.sky_facts(difference),
         "residuals": _residuals(difference, stars),
+        # kept, for it is in no other product
+        "kernels": None
+        if kernels is None
+        else [stage_views.rounded(k, decimals=6) for k in kernels],
     }
     layers = stage_views.difference_layers(difference, template, score)
     return store_views(StageViews(layers, difference.mask, pictures, facts), name=name)
@@ -61,8 +64,24 @@ def redraw(run: DifferenceRun) -> StoredFile:
         load_image(run.template_file),
         load_image(run.score_file).data,
         stars=load_stars(image.stars_file),
+        kernels=_kept_kernels(run.preview_file),
         name=f"{run.observation.observation_id}-difference.views",
     )
+
+
+def _kept_kernels(stored: StoredFile | None) -> FloatArray | None:
+    """The fitted kernels that the pictures made so far were drawn of."""
+    from astrid_site.imaging.pyramid import ViewError, Views
+
+    if stored is None:
+        return None
+    try:
+        views = Views(lambda start, length: read_range(stored, start=start, length=length))
+        kernels = views.facts.get("kernels")
+    except ViewError:
+        # the single picture that older versions made
+        return None
+    return None if kernels is None else np.asarray(kernels, dtype=np.float32)
 
 
 def _residuals(difference: Image, stars: StarList) -> list[list[float]]:
@@ -82,29 +101,6 @@ def _residuals(difference: Image, stars: StarList) -> list[list[float]]:
         snr=clean.snr,
     )
     return rounded(list(zip(found.x, found.y, found.chi2, strict=True)))
-
-
-def expected_kernels(
-    template: Image, science: Image, *, method: str, metrics: dict[str, Metric]
-) -> FloatArray | None:
-    """The kernel that the two PSFs imply, at nine places; None where no kernel was used."""
-    from astrid_site.imaging.inspection import grid_positions
-    from astrid_site.imaging.psf import position_terms
-    from differencing.algorithms.expected_kernel import expected_kernel
-
-    family, _, direction = method.partition("/")
-    half_width, order = metrics.get("kernel_half_width"), metrics.get("kernel_order")
-    if family != "kernel" or science.psf is None or template.psf is None:
-        return None
-    if not isinstance(half_width, int) or not isinstance(order, int):
-        return None
-    terms = expected_kernel(
-        science.psf, template.psf, direction=direction, half_width=half_width, order=order
-    )
-    places = grid_positions(science.shape, n=KERNEL_GRID)
-    weights = position_terms(*places, shape=science.shape, order=order)
-    kernels = np.einsum("nk,kij->nij", weights, terms)
-    return np.asarray(kernels, dtype=np.float32)
 
 
 def difference_numbers(subtraction: Subtraction, template: Image) -> dict[str, Any]:
