@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from scipy.signal import oaconvolve
 
-from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.inspection import grid_positions
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.psf import PsfField
 from differencing.algorithms import quality
+from differencing.algorithms.alard_lupton import fit_gaussian_kernel
 from differencing.algorithms.direction import Choice, choose_direction
 from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.fourier import to_tensor
@@ -25,6 +25,7 @@ from differencing.algorithms.kernel_filters import KernelMatching, central_psf
 from differencing.algorithms.pair import Pair, prepare_pair
 from differencing.algorithms.photons import measure_photon_slope, new_source_variance
 from differencing.algorithms.psf_matching import KernelField, fit_kernel
+from differencing.algorithms.retry import subtract_in_turn
 from differencing.algorithms.score import (
     RESCALE_RANGE,
     blank_sky,
@@ -38,6 +39,7 @@ from differencing.algorithms.score import (
 from differencing.algorithms.stamps import select_stars
 from differencing.algorithms.subtraction import (
     FloatArray,
+    Method,
     Metric,
     Stars,
     Subtraction,
@@ -98,34 +100,27 @@ def subtract(
     -----
     With ``method="auto"`` the kernel is used, whose model of the PSF difference is free; ZOGY
     where too few stars constrain a kernel, or where the kernel leaves too much of the bright
-    stars and ZOGY less.
+    stars and ZOGY less; the classic kernel of Gaussians where both fail. A method asked for by
+    name is the only one tried.
     """
     config = config or SubtractionConfig()
     pair = prepare_pair(template, science, halo_growth=config.halo_growth)
-    if config.method == "zogy":
-        return _difference(pair, _match_zogy(pair, stars, config, "asked for"), stars, config)
-    if config.method == "kernel":
-        return _difference(pair, _match_kernel(pair, stars, config), stars, config)
-    return _subtract_automatically(pair, stars, config)
+
+    def make(method: Method) -> Subtraction:
+        if method == "zogy":
+            why = "asked for" if config.method == method else "it needs no kernel"
+            matched = _match_zogy(pair, stars, config, why)
+        else:
+            matched = _match_kernel(pair, stars, config, is_classic=method == "alard_lupton")
+        return _difference(pair, matched, stars, config)
+
+    return subtract_in_turn(make) if config.method == "auto" else make(config.method)
 
 
-def _subtract_automatically(pair: Pair, stars: Stars, config: SubtractionConfig) -> Subtraction:
-    """The kernel, or ZOGY where the kernel cannot be fitted or its difference is poor."""
-    try:
-        matched = _match_kernel(pair, stars, config)
-    except AlgorithmError as error:
-        reason = f"no kernel: {error.message}"
-        return _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
-    first = _difference(pair, matched, stars, config)
-    if not quality.is_mismatched(first):
-        return first
-    reason = "the kernel's difference is poor: " + "; ".join(first.quality_reasons)
-    second = _difference(pair, _match_zogy(pair, stars, config, reason), stars, config)
-    return second if quality.is_better(second, first) else first
-
-
-def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Matched:
-    """Choose the direction and fit the kernel."""
+def _match_kernel(
+    pair: Pair, stars: Stars, config: SubtractionConfig, *, is_classic: bool = False
+) -> _Matched:
+    """Choose the direction and fit the kernel, of free pixels or of Gaussians."""
     choice = choose_direction(pair.science_psf, pair.template_psf)
     if config.direction != "auto":
         choice = Choice(config.direction, "asked for")
@@ -138,7 +133,8 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
         max_stars=config.max_stars,
         edges="cut",
     )
-    kernel = fit_kernel(
+    fit = fit_gaussian_kernel if is_classic else fit_kernel
+    kernel = fit(
         _stamp_planes(pair, choice.direction, config.device),
         positions,
         kernel_half_width=half_width,
@@ -161,9 +157,8 @@ def _match_kernel(pair: Pair, stars: Stars, config: SubtractionConfig) -> _Match
         template_psf=pair.template_psf,
         device=config.device,
     )
-    return _Matched(
-        matching, f"kernel/{choice.direction}", choice.reason, _kernel_metrics(kernel, choice)
-    )
+    method = "alard_lupton" if is_classic else f"kernel/{choice.direction}"
+    return _Matched(matching, method, choice.reason, _kernel_metrics(kernel, choice))
 
 
 def _highest_order(config: SubtractionConfig) -> int:
@@ -176,6 +171,7 @@ def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
         "flux_ratio": 1.0 / total if choice.direction == "science" else total,
         "n_kernel_stars": kernel.n_stars,
         "n_rejected_stars": kernel.n_rejected,
+        "kernel_direction": choice.direction,
         "kernel_order": kernel.order,
         "kernel_strength": kernel.strength,
         "kernel_half_width": int(kernel.coefficients.shape[-1] // 2),

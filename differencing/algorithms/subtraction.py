@@ -12,7 +12,7 @@ from astrid_site.imaging.masks import MaskArray
 from astrid_site.imaging.psf import PsfField
 
 FloatArray = NDArray[np.float32]
-Method = Literal["auto", "kernel", "zogy"]
+Method = Literal["auto", "kernel", "zogy", "alard_lupton"]
 Direction = Literal["auto", "template", "science", "cross"]
 Verdict = Literal["pass", "downgrade", "fail"]
 Metric = float | int | str | None
@@ -48,8 +48,8 @@ class SubtractionConfig:
 
     Attributes
     ----------
-    method : {"auto", "kernel", "zogy"}
-        Kernel matching, ZOGY, or the choice between them by the data.
+    method : {"auto", "kernel", "zogy", "alard_lupton"}
+        Kernel matching, ZOGY, the classic kernel of Gaussians, or the choice by the data.
     direction : {"auto", "template", "science", "cross"}
         Which image the kernel convolves; ``cross`` convolves each with the other's PSF first.
     kernel_half_width : int, optional
@@ -105,7 +105,7 @@ class Subtraction:
     psf : PsfField
         PSF of the difference.
     method : str
-        Method used, e.g. ``"kernel/template"`` or ``"zogy"``.
+        Method used: ``"kernel/<direction>"``, ``"zogy"`` or ``"alard_lupton"``.
     method_reason : str
         Why, in one sentence.
     metrics : dict

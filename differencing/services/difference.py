@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 
@@ -15,8 +15,8 @@ from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from differencing.models import DifferenceRun, ReferenceImage
 from differencing.selectors import reference_run_of
-from differencing.services.building import flux_scale, rescale
 from differencing.services.depth import difference_depth
+from differencing.services.flux_scale import flux_scale, rescale
 from differencing.services.views import (
     difference_numbers,
     store_difference_views,
@@ -91,6 +91,7 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
     config = _config(run)
     with clock.step("subtract"):
         subtraction = _subtract(template, science, frames.science_stars, config=config)
+    subtraction = _with_order_of_epochs(run, frames.reference, subtraction)
     progress(0.8, "storing the difference")
     with clock.step("store"):
         files = _store(run, science, template, subtraction=subtraction, stars=frames.science_stars)
@@ -165,27 +166,39 @@ def _align(
 
 
 def _config(run: ProcessingRun) -> SubtractionConfig:
+    from differencing.algorithms.retry import METHODS
     from differencing.algorithms.subtraction import SubtractionConfig
 
-    method = run.observation.survey.method
-    if method not in {"auto", "kernel", "zogy"}:
-        msg = f"the survey's method {method!r} is none of auto, kernel, zogy"
+    method, known = run.observation.survey.method, ("auto", *METHODS)
+    if method not in known:
+        msg = f"the survey's method {method!r} is none of {', '.join(known)}"
         raise AlgorithmError(msg)
-    chosen = cast(Literal["auto", "kernel", "zogy"], method)
-    return SubtractionConfig(method=chosen, threads=settings.WORKER_THREADS)
+    return SubtractionConfig(method=method, threads=settings.WORKER_THREADS)
 
 
 def _subtract(
     template: Image, science: Image, stars: StarList, *, config: SubtractionConfig
 ) -> Subtraction:
-    """Subtract; with method "auto" both methods were tried before a difference is judged failed."""
+    """Subtract; with method "auto" every method was tried before a difference is judged failed."""
     from differencing.algorithms.subtract import subtract
 
     done = subtract(template, science, stars=stars, config=config)
     if done.quality == "fail":
-        msg = f"the difference ({done.method}) fails: {'; '.join(done.quality_reasons)}"
+        tried = f"; {done.method_reason}" if "n_tries" in done.metrics else ""
+        msg = f"the difference ({done.method}) fails: {'; '.join(done.quality_reasons)}{tried}"
         raise AlgorithmError(msg, **{f"m_{name}": value for name, value in done.metrics.items()})
     return done
+
+
+def _with_order_of_epochs(
+    run: ProcessingRun, reference: ReferenceImage, subtraction: Subtraction
+) -> Subtraction:
+    """The difference, and said of it if a person named a reference that is the later epoch."""
+    ended, started = reference.last_ended_at, run.observation.observed_at
+    if ended is None or started is None or ended <= started:
+        return subtraction
+    said = "the reference was taken after the science image: what faded since shows as brightening"
+    return replace(subtraction, method_reason=f"{subtraction.method_reason}; {said}")
 
 
 def _registration_metrics(registration: Registration) -> dict[str, Any]:
