@@ -19,6 +19,10 @@ Float64 = NDArray[np.float64]
 
 # a sky this many sigma above zero is a real photon count and not a subtracted residual
 _MIN_SKY_SIGNIFICANCE = 3.0
+# a bias left in the sky, or a sky partly taken out, makes its noise look wrong by this much
+_DOUBTFUL = 4.0
+# nothing but a wrong header does this
+_ABSURD = 1000.0
 # below this share, errors of the background and of the PSF look like unresolved stars
 _LEAST_CONFUSION = 0.05
 
@@ -34,10 +38,13 @@ class GainEstimate:
     source : str
         ``"header"``, ``"photon_transfer"`` (estimated from the sky) or ``"sky_only"`` (unknown:
         the variance then has no source term).
+    doubt : str
+        What the sky says against the header's gain; empty where it says nothing.
     """
 
     gain: float | None
     source: str
+    doubt: str = ""
 
 
 def estimate_gain(image: Image, background: Background) -> GainEstimate:
@@ -58,21 +65,40 @@ def estimate_gain(image: Image, background: Background) -> GainEstimate:
     -----
     A sky of level S and variance v gives ``g = (S + sqrt(S^2 + 4 v R^2)) / (2 v)`` for a read
     noise R [electrons], the positive root of ``v = S / g + (R / g)^2``. An unremoved bias in S
-    makes g too large, hence the recorded source.
+    makes g too large, hence the recorded source. A header's gain that differs from this by more
+    than a factor of 4 is doubted, and one that differs by more than 1000 is not used.
 
     References
     ----------
     .. [1] Janesick 2001, Scientific Charge-Coupled Devices, eq. 2.11 (photon transfer).
     """
+    measured = _gain_of_sky(image, background)
     if image.gain is not None and np.isfinite(image.gain) and image.gain > 0:
-        return GainEstimate(float(image.gain), "header")
-    level, noise = background.median, background.noise
-    if level < _MIN_SKY_SIGNIFICANCE * noise:
+        stated = float(image.gain)
+        factor = 1.0 if measured is None else max(stated / measured, measured / stated)
+        if measured is None or factor < _DOUBTFUL:
+            return GainEstimate(stated, "header")
+        doubt = (
+            f"the header's gain of {stated:.3g} electrons per unit contradicts the sky's noise, "
+            f"which says {measured:.3g}"
+        )
+        if factor < _ABSURD:
+            return GainEstimate(stated, "header", doubt)
+        return GainEstimate(measured, "photon_transfer", f"{doubt}; that is used")
+    if measured is None:
         return GainEstimate(None, "sky_only")
+    return GainEstimate(measured, "photon_transfer")
+
+
+def _gain_of_sky(image: Image, background: Background) -> float | None:
+    """Gain by photon transfer; None where the sky is not a photon count."""
+    level, noise = background.median, background.noise
+    if not level >= _MIN_SKY_SIGNIFICANCE * noise > 0:
+        return None
     variance = noise**2
     read_noise = image.read_noise or 0.0
     root = np.sqrt(level**2 + 4.0 * variance * read_noise**2)
-    return GainEstimate(float((level + root) / (2.0 * variance)), "photon_transfer")
+    return float((level + root) / (2.0 * variance))
 
 
 def measure_confusion(

@@ -182,6 +182,7 @@ def preprocess_image(
         "trails": describe_trails(trails),
         "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
         "gain_used": gain.gain,
+        "gain_doubt": "" if given_variance is not None else gain.doubt,
         "gain_source": "given_variance" if given_variance is not None else gain.source,
     }
     return Preprocessed(frame, stars, background, metrics, tuple(notes))
@@ -213,6 +214,8 @@ def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[s
     """What the user should know about the noise model."""
     if given_variance is not None:
         return ["the variance was given, not measured"]
+    if gain.doubt:
+        return [gain.doubt]
     if gain.source == "photon_transfer":
         return [f"no gain in the header: {gain.gain:.3g} electrons per unit from the sky's noise"]
     if gain.source == "sky_only":
