@@ -40,6 +40,15 @@ def read_number(name: str, default: float, *, minimum: float) -> float:
     return value
 
 
+def read_choice(name: str, default: str, *, choices: tuple[str, ...]) -> str:
+    """One of several words."""
+    value = read_text(name, default)
+    if value not in choices:
+        msg = f"{name}: must be one of {', '.join(filter(None, choices))}, got {value!r}"
+        raise ImproperlyConfigured(msg)
+    return value
+
+
 def read_list(name: str, default: str = "") -> list[str]:
     """Comma-separated values, empty ones dropped."""
     return [part.strip() for part in read_text(name, default).split(",") if part.strip()]

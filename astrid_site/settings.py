@@ -11,7 +11,14 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import SimpleLazyObject
 
-from astrid_site.env import read_flag, read_folder, read_list, read_number, read_text
+from astrid_site.env import (
+    read_choice,
+    read_flag,
+    read_folder,
+    read_list,
+    read_number,
+    read_text,
+)
 
 # lets generic Django classes be subscripted at run time, as the type checker wants them
 django_stubs_ext.monkeypatch()
@@ -205,6 +212,10 @@ JOB_RING_WINDOW = int(read_number("ASTRID_JOB_RING_WINDOW", 16, minimum=1))
 JOB_MAX_ATTEMPTS = int(read_number("ASTRID_JOB_MAX_ATTEMPTS", 5, minimum=1))
 JOB_MAX_CRASHES = int(read_number("ASTRID_JOB_MAX_CRASHES", 12, minimum=1))
 WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
+# a second way to subtract, whose agreement is stored with every candidate; none by default
+SECOND_METHOD = read_choice(
+    "ASTRID_SECOND_METHOD", "", choices=("", "kernel", "zogy", "alard_lupton")
+)
 
 # --- people
 AUTH_USER_MODEL = "accounts.User"

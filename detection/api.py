@@ -56,6 +56,7 @@ class CandidateOutput(serializers.ModelSerializer[Detection]):
             "features",
             "cuts",
             "is_kept",
+            "second_opinion",
             "real_bogus",
             "scorer",
             "cutouts",

@@ -52,6 +52,12 @@ class Detection(UUIDModel):
     features = models.JSONField(default=dict)
     cuts = models.JSONField(default=list, help_text="name, value, limit, margin, kept of each cut.")
     is_kept = models.BooleanField(help_text="Passed every cut.")
+    second_opinion = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="method, score, flux_ratio, least_score, agrees of a second method; "
+        "null where none was asked.",
+    )
     real_bogus = models.FloatField(null=True, blank=True)
     scorer = models.CharField(
         max_length=60, blank=True, help_text="Name and version of the scorer."

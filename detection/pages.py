@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,6 +39,7 @@ _PLANE_WARNINGS = {
     "EDGE": "at the edge of the frame",
     "STAR_HALO": "in the halo of a bright star",
     "USER": "pixels masked by the observer beside it",
+    "UNSETTLED": "the epochs of the reference disagree here: something changed before this frame",
 }
 
 
@@ -162,8 +164,30 @@ def _describe(panel: str, detection: Detection) -> str:
 
 
 def why_rows(detection: Detection) -> list[CutRow]:
-    """Every cut with a bar: right of the middle passed, left failed, one limit = full length."""
-    return [_cut_row(row) for row in selectors.why_here(detection)]
+    """Every cut with a bar: right of the middle passed, left failed, one limit = full length.
+
+    The view of a second method, where one was asked, is the last row.
+    """
+    rows = [_cut_row(row) for row in selectors.why_here(detection)]
+    return rows + ([_second_row(detection)] if detection.second_opinion else [])
+
+
+def _second_row(detection: Detection) -> CutRow:
+    """A second method's score against the least with which it agrees."""
+    said: Mapping[str, Any] = detection.second_opinion or {}
+    limit = math.copysign(float(said["least_score"]), detection.score)
+    value = said["score"]
+    # a score of the other sign is as far from agreeing as it can be
+    margin = None if value is None else float(value) / limit - 1.0
+    return _cut_row(
+        {
+            "name": f"score by {said['method'].replace('/', ', ')}",
+            "value": value,
+            "limit": limit,
+            "margin": margin,
+            "kept": said["agrees"] is not False,
+        }
+    )
 
 
 def _cut_row(row: Any) -> CutRow:

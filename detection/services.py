@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from django.conf import settings
 from numpy.typing import NDArray
 
 from astrid_site.core.events import publish
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from astrid_site.imaging.psf import PsfField
     from detection.algorithms.measurement import Cut, CutConfig, Measurement
     from detection.networks.feature_model import FeatureModel
+    from differencing.algorithms.agreement import SecondOpinion
+    from differencing.algorithms.subtraction import Method
     from preprocessing.algorithms.stars import StarList
 
 #: More kept candidates than this on a million pixels are a bad subtraction, not a sky.
@@ -111,6 +114,10 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.7, "cutting out triplets")
     cutouts = _store_triplets(inputs, found, name=f"{run.observation.observation_id}-cutouts.npy")
     rows = _rows(detection_run, inputs, found)
+    opinion = None
+    if settings.SECOND_METHOD:
+        progress(0.8, "asking a second method")
+        opinion = _ask_second(inputs, rows, threshold=threshold)
 
     def save() -> None:
         detection_run.difference_run = inputs.run
@@ -132,9 +139,11 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
             "psf_fwhm_arcsec": inputs.fwhm_arcsec,
             "n_scored": sum(row.real_bogus is not None for row in rows),
             "failed_cuts": found.failed_cuts,
+            **_opinion_metrics(opinion, rows),
         },
         parameters={
             "threshold": threshold,
+            "second_method": settings.SECOND_METHOD,
             "max_kept_per_mpix": MAX_KEPT_PER_MPIX,
             "max_rejected": MAX_REJECTED,
             **asdict(config),
@@ -241,6 +250,36 @@ def _sky_positions(image: Image, measurements: Sequence[Measurement]) -> list[di
         {"ra": wrap_ra(float(a)), "dec": float(d), "healpix14": nested_index(float(a), float(d))}
         for a, d in zip(ra, dec, strict=True)
     ]
+
+
+def _ask_second(inputs: _Inputs, rows: list[Detection], *, threshold: float) -> SecondOpinion:
+    """Subtract the same pair by a second method, and note in each row what that shows there."""
+    from differencing.algorithms.agreement import FirstView, ask_second
+    from differencing.algorithms.subtraction import SubtractionConfig
+
+    opinion = ask_second(
+        cast("Method", settings.SECOND_METHOD),
+        inputs.run.method,
+        inputs.template,
+        inputs.science,
+        stars=inputs.stars,
+        candidates=FirstView.of(rows, threshold=threshold),
+        config=SubtractionConfig(threads=settings.WORKER_THREADS),
+    )
+    for row, agreement in zip(rows, opinion.agreements or (), strict=False):
+        row.second_opinion = clean_json({"method": opinion.method, **asdict(agreement)})
+    return opinion
+
+
+def _opinion_metrics(opinion: SecondOpinion | None, rows: list[Detection]) -> dict[str, Any]:
+    if opinion is None:
+        return {}
+    said = [row.second_opinion for row in rows if row.second_opinion]
+    return {
+        "second_method": opinion.method,
+        "second_problem": opinion.problem,
+        "n_agreeing": sum(bool(each["agrees"]) for each in said) if not opinion.problem else None,
+    }
 
 
 def _load_model() -> FeatureModel | None:

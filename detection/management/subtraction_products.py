@@ -17,9 +17,11 @@ from astrid_site.imaging.image import Image
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
+    from astropy.table import Table
     from astropy.units import UnitBase
 
     from detection.algorithms.measurement import Measurement
+    from differencing.algorithms.agreement import SecondOpinion
     from differencing.algorithms.subtract import Subtraction
     from preprocessing.algorithms.preprocess import Preprocessed
     from preprocessing.algorithms.registration import Registration
@@ -161,7 +163,12 @@ def _measured(value: object) -> float | None:
 
 
 def write_candidates(
-    path: Path, kept: list[Measurement], image: Image, *, meta: dict[str, Any]
+    path: Path,
+    kept: list[Measurement],
+    image: Image,
+    *,
+    meta: dict[str, Any],
+    opinion: SecondOpinion | None = None,
 ) -> None:
     """candidates.ecsv: positions 0-based, sky positions masked where there is no WCS."""
     from astropy import units
@@ -194,11 +201,41 @@ def write_candidates(
                 description="bits of the mask planes, as in HDU MASK of difference.fits",
             ),
         },
-        meta=meta,
+        meta=meta | describe_opinion(opinion),
     )
+    _add_opinion(table, opinion)
     partial = path.with_name(path.name + ".part")
     table.write(partial, format="ascii.ecsv", overwrite=True)
     partial.replace(path)
+
+
+def describe_opinion(opinion: SecondOpinion | None) -> dict[str, Any]:
+    """Which second method was asked, and why it tells nothing; None where none was."""
+    return {
+        "second_method": None if opinion is None else opinion.method,
+        "second_problem": None if opinion is None else opinion.problem or None,
+    }
+
+
+def _add_opinion(table: Table, opinion: SecondOpinion | None) -> None:
+    """A second method's columns, masked where it shows nothing; none where none was asked."""
+    from astropy.table import MaskedColumn
+
+    if opinion is None:
+        return
+    said = opinion.agreements or (None,) * len(table)
+    for name, kind, description in (
+        ("score", np.float64, "score of the second method there, sigma"),
+        ("flux_ratio", np.float64, "flux by the second method over that by the first"),
+        ("agrees", np.bool_, "has the sign, and at least least_score in size"),
+        ("least_score", np.float64, "0.8 of the threshold or half of the score, whichever is more"),
+    ):
+        values = [None if each is None else getattr(each, name) for each in said]
+        table[f"second_{name}"] = MaskedColumn(
+            np.array([value or 0 for value in values], dtype=kind),
+            mask=[value is None for value in values],
+            description=description,
+        )
 
 
 def forget_former_run(output: Path) -> None:

@@ -20,6 +20,7 @@ from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from detection.management.subtraction_frames import bring_together
+from detection.management.subtraction_notes import all_notes, doubts_of, odd_about
 from detection.management.subtraction_products import (
     CANDIDATES,
     PRODUCTS,
@@ -31,6 +32,7 @@ from detection.management.subtraction_products import (
     write_images,
     write_record,
 )
+from detection.management.subtraction_second import ask_second_method
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
@@ -41,14 +43,13 @@ if TYPE_CHECKING:
 
 _EXIT_BAD_INPUT = 2
 _ROLES = ("reference", "science")
+_METHODS = ("kernel", "zogy", "alard_lupton")
 #: A PSF needs a peak and something around it.
 _MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
 #: A width above this part of its image leaves no blank sky to measure beside a source.
 _MAX_PSF_FILL = 0.41
 #: Least significance of a candidate [sigma].
 _THRESHOLD = 5.0
-#: From saturated bytes to frames calibrated in janskys [electrons per unit].
-_PLAUSIBLE_GAIN = (1e-4, 1e9)
 
 
 class Command(BaseCommand):
@@ -72,7 +73,10 @@ class Command(BaseCommand):
             parser.add_argument(f"--{name}-psf", type=Path, help="FITS image of a point source")
         parser.add_argument("--aligned", action="store_true", help="the two share one pixel grid")
         parser.add_argument(
-            "--method", choices=("auto", "kernel", "zogy"), default="auto", help="how to subtract"
+            "--method", choices=("auto", *_METHODS), default="auto", help="how to subtract"
+        )
+        parser.add_argument(
+            "--second-method", choices=_METHODS, help="ask another about every candidate as well"
         )
         parser.add_argument("--threads", type=int, default=1, help="threads of the heavy parts")
 
@@ -176,6 +180,10 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         candidates = find_candidates(subtraction, threshold=_THRESHOLD)
     with clock.stage("measure"):
         kept = _measure(subtraction, template, science, candidates)
+    opinion = ask_second_method(
+        options, subtraction, template, science, kept=kept, threshold=_THRESHOLD
+    )
+    notes += [opinion.problem] if opinion and opinion.problem else []
     with clock.stage("write"):
         write_images(output, subtraction, pair["science"], science)
         meta = describe_run(
@@ -186,13 +194,13 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             science_file=options["science"].name,
             threshold=_THRESHOLD,
         )
-        write_candidates(output / CANDIDATES, kept, science.image, meta=meta)
-    notes += frames.doubts
+        write_candidates(output / CANDIDATES, kept, science.image, meta=meta, opinion=opinion)
+    notes += [*frames.doubts, *doubts_of(reference, science, subtraction)]
     numbers = {
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
         "registration": describe_registration(frames.registration, science.image.shape),
-        "notes": _all_notes(notes, reference, science),
+        "notes": all_notes(notes, reference, science),
     }
     for note in notes:
         clock.say(f"warning: {note}")
@@ -210,7 +218,7 @@ def _read_pair(
     pair = {name: _read(options[name], options[f"{name}_mask"]) for name in _ROLES}
     given = {name: _read_given(name, options, pair[name].image.shape) for name in _ROLES}
     names = (options["reference"].name, options["science"].name)
-    return pair, given, _odd_about(pair["reference"], pair["science"], names=names)
+    return pair, given, odd_about(pair["reference"], pair["science"], names=names)
 
 
 def _read(path: Path, mask_path: Path | None) -> ImageSource:
@@ -324,42 +332,6 @@ def _named(
         return calibrate(*args, **given)
     except AlgorithmError as error:
         raise AlgorithmError(f"{name}: {error.message}", **error.numbers) from error
-
-
-def _all_notes(notes: list[str], reference: Preprocessed, science: Preprocessed) -> list[str]:
-    """Every note once, with the frame it is about."""
-    of_frames = [
-        f"{name}: {note}"
-        for name, frame in (("reference", reference), ("science", science))
-        for note in frame.notes
-    ]
-    return list(dict.fromkeys([*notes, *of_frames]))
-
-
-def _odd_about(
-    reference: ImageSource, science: ImageSource, *, names: tuple[str, str]
-) -> list[str]:
-    """What a person should know before believing the signs of the candidates."""
-    said = [
-        read_metadata(source.header, keywords=None, file_name=name)
-        for source, name in zip((reference, science), names, strict=True)
-    ]
-    times = [facts.observed_at for facts in said]
-    notes = [
-        f"{name}: header: {defect}" + ("; it is not used" if " = " in defect else "")
-        for name, facts in zip(("reference", "science"), said, strict=True)
-        for defect in facts.defects
-    ]
-    notes += [
-        f"{name}: a gain of {gain:.3g} electrons per unit is implausible; the noise may be wrong"
-        for name, gain in (("reference", reference.image.gain), ("science", science.image.gain))
-        if gain is not None and not _PLAUSIBLE_GAIN[0] <= gain <= _PLAUSIBLE_GAIN[1]
-    ]
-    if times[0] is not None and times[1] is not None and times[0] > times[1]:
-        notes.append(
-            "the reference was taken after the science image: what faded since shows as brightening"
-        )
-    return notes
 
 
 def _require_psf(frame: Preprocessed, name: str) -> None:
