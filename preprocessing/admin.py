@@ -10,7 +10,13 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from astrid_site.core.admin import AuditedAdmin, ReadOnlyAdmin
-from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ScienceImage
+from preprocessing.models import (
+    CalibrationFrame,
+    CalibrationMaster,
+    Camera,
+    ReferenceCatalog,
+    ScienceImage,
+)
 from preprocessing.services import request_build
 
 
@@ -76,6 +82,21 @@ class CalibrationMasterAdmin(AuditedAdmin):
 
     def has_add_permission(self, request: object) -> bool:
         """Masters are built from frames, not through a form."""
+        return False
+
+
+@admin.register(ReferenceCatalog)
+class ReferenceCatalogAdmin(AuditedAdmin):
+    """Catalogues of reference stars: whether they are used can be changed."""
+
+    list_display = ("name", "survey", "n_stars", "bands", "is_active")
+    list_filter = ("is_active",)
+    list_select_related = ("survey",)
+    search_fields = ("name", "survey__name")
+    readonly_fields: ClassVar = ["survey", "name", "bands", "has_color", "n_stars", "file"]
+
+    def has_add_permission(self, request: object) -> bool:
+        """Catalogues are imported by a command, not through a form."""
         return False
 
 

@@ -182,6 +182,28 @@ class CalibrationMaster(UUIDModel):
         return f"{self.kind}{what} {self.observed_from:%Y-%m-%d}"
 
 
+class ReferenceCatalog(UUIDModel):
+    """Stars of known magnitude, against which the frames of a survey are calibrated."""
+
+    survey = models.ForeignKey(Survey, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100, help_text="Name of the file it was read from.")
+    bands = models.JSONField(help_text="Bands with magnitudes.")
+    has_color = models.BooleanField(help_text="A colour of its own; else of two bands.")
+    n_stars = models.PositiveIntegerField()
+    file = models.ForeignKey(StoredFile, on_delete=models.PROTECT, related_name="+")
+    is_active = models.BooleanField(default=True, help_text="Off: never used again.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["survey", "file"], name="preprocessing_referencecatalog_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.n_stars} stars"
+
+
 class ScienceImage(ProcessingRun):
     """The run of preprocessing and its product: a calibrated frame with mask, variance and PSF."""
 

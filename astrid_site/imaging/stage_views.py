@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -36,10 +37,14 @@ _STRETCHES: tuple[display.StretchName, ...] = ("zscale", "percentile", "asinh", 
 _SAMPLE = 200_000
 
 
-def science_layers(image: Image, *, background: FloatArray | None = None) -> Iterator[Layer]:
-    """The calibrated frame, its noise, and the sky that was taken out of it, one by one."""
+def science_layers(
+    image: Image, *, raw: Image | None = None, background: FloatArray | None = None
+) -> Iterator[Layer]:
+    """The calibrated frame, as it came in, the sky taken out of it and its noise, one by one."""
     data = _hide(image.data, image, MaskPlane.NO_DATA)
     yield _value_layer("science", data, of=image, noise_in="noise")
+    if raw is not None:
+        yield _raw_layer(raw, of=image)
     if background is not None:
         yield _smooth_layer("background", _hide(background, image, MaskPlane.NO_DATA), image.unit)
     if image.variance is not None:
@@ -78,6 +83,13 @@ def _difference_layer(difference: Image) -> Layer:
 def _hide(data: FloatArray, image: Image, planes: MaskPlane) -> FloatArray:
     """Data with NaN where the planes say that there is nothing to see."""
     return np.where(is_bad(image.mask, planes), np.float32(np.nan), data).astype(np.float32)
+
+
+def _raw_layer(raw: Image, *, of: Image) -> Layer:
+    """Pixels before calibration: without a noise of their own, rounded as finely as after it."""
+    data = _hide(raw.data, raw, MaskPlane.NO_DATA)
+    facts = {"unit": raw.unit, "limits": _limits(data), "is_signed": False, "noise": None}
+    return Layer("raw", data, _noise(of) / STEPS_PER_NOISE, facts)
 
 
 def _value_layer(name: str, data: FloatArray, *, of: Image, noise_in: str) -> Layer:
@@ -169,6 +181,17 @@ def psf_picture(psf: PsfField, *, n: int = 3) -> bytes:
     shown = slice(max(0, middle - reach), middle + reach + 1)
     images = images[:, shown, shown]
     return display.render_montage_png(images, columns=n, stretch="asinh", colormap="cividis")
+
+
+def residual_picture(images: FloatArray) -> bytes:
+    """What the PSF leaves of stars in n x n parts of the frame; blue is negative."""
+    return display.render_montage_png(
+        images,
+        columns=math.isqrt(len(images)),
+        stretch="linear",
+        colormap="diverging",
+        is_signed=True,
+    )
 
 
 def kernel_picture(kernels: FloatArray, *, columns: int) -> bytes:

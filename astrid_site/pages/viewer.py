@@ -27,6 +27,7 @@ _LABELS = {
     "template": "Reference",
     "difference": "Difference",
     "score": "Score",
+    "raw": "Raw",
     "background": "Background",
     "noise": "Noise",
     "template-noise": "Noise of the reference",

@@ -53,6 +53,19 @@ class PsfResiduals:
     largest: Float64
     error: Float64
 
+    def as_json(self) -> dict[str, object]:
+        """For pages: one number of each part, None where it has no star, and the colours' range."""
+        return {
+            "n_stars": self.n_stars.tolist(),
+            "largest": [_plain(value) for value in self.largest],
+            "error": [_plain(value) for value in self.error],
+            "reach": _plain(float(np.nanmax(np.abs(self.images)))),
+        }
+
+
+def _plain(value: float) -> float | None:
+    return round(float(value), 3) if np.isfinite(value) else None
+
 
 def measure_psf_residuals(image: Image, stars: StarList, *, n: int = 3) -> PsfResiduals:
     """Stack what the PSF leaves of the clean stars of a frame.

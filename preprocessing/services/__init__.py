@@ -1,5 +1,6 @@
 """Writing calibration frames, masters and science images."""
 
+from preprocessing.services.catalogs import import_catalog, read_catalog
 from preprocessing.services.intake import BUILD_KIND, request_build, take_calibration_frame
 from preprocessing.services.masters import BuildResult, build_masters, run_build_job
 from preprocessing.services.products import (
@@ -36,12 +37,14 @@ __all__ = [
     "build_masters",
     "given_psf",
     "has_psf",
+    "import_catalog",
     "load_companions",
     "load_image",
     "load_raw",
     "load_stars",
     "provenance_cards",
     "put_array",
+    "read_catalog",
     "redraw",
     "request_build",
     "require_psf",

@@ -25,6 +25,7 @@ from preprocessing.services.calibrate import (
     calibrate_observation,
     cut_to_light,
 )
+from preprocessing.services.photometry import calibrate_photometry, injected_depth
 from preprocessing.services.products import load_image, load_stars, store_image, store_stars
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from astrid_site.imaging.psf import PsfField
     from astrid_site.imaging.pyramid import Layer
     from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed
+    from preprocessing.algorithms.psf_residuals import PsfResiduals
     from preprocessing.algorithms.stars import StarList
 
 #: Type of a file with tiles and small pictures; see ``astrid_site.imaging.pyramid``.
@@ -64,6 +66,9 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.2, "masking, sky, stars, PSF")
     config = PreprocessConfig()
     done, psf_source = _calibrate(frame, companions, config)
+    done, catalog_inputs = calibrate_photometry(observation, done)
+    progress(0.7, "injecting sources to prove the depth")
+    depth = injected_depth(observation, done)
     progress(0.8, "storing the science image")
     name = _product_name(observation)
     cards = provenance_cards(observation, run) | calibration.cards
@@ -81,7 +86,7 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
         ),
         name=f"{name}.views",
     )
-    metrics = {**done.metrics, **frame_numbers(done.image), "psf_source": psf_source}
+    metrics = {**done.metrics, **depth, **frame_numbers(done.image), "psf_source": psf_source}
     flags = [*(metrics.get("quality_flags") or []), *calibration.metrics["quality_flags"]]
     metrics |= {**calibration.metrics, "quality_flags": flags}
 
@@ -100,7 +105,7 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     return StageProduct(
         metrics=metrics,
         parameters=asdict(config),
-        inputs=_inputs(observation) | calibration.inputs,
+        inputs=_inputs(observation) | calibration.inputs | catalog_inputs,
         save=save,
         log=(*warnings, *notes),
     )
@@ -331,12 +336,27 @@ def _views(
         "before": stage_views.range_of(raw.data),
         "after": stage_views.range_of(image.data),
     }
+    pictures = stage_views.science_pictures(raw, image, background=background)
+    residuals = _psf_residuals(image, stars)
+    if residuals is not None:
+        facts["psf_residuals"] = residuals.as_json()
+        pictures["psf-residuals"] = stage_views.residual_picture(residuals.images)
     return StageViews(
-        stage_views.science_layers(image, background=background),
+        stage_views.science_layers(image, raw=raw, background=background),
         image.mask,
-        stage_views.science_pictures(raw, image, background=background),
+        pictures,
         facts,
     )
+
+
+def _psf_residuals(image: Image, stars: StarList) -> PsfResiduals | None:
+    """What the PSF leaves of the frame's stars; None without PSF or without any star."""
+    if image.psf is None or image.variance is None:
+        return None
+    from preprocessing.algorithms.psf_residuals import measure_psf_residuals
+
+    found = measure_psf_residuals(image, stars)
+    return found if found.n_stars.any() else None
 
 
 def frame_numbers(image: Image) -> dict[str, Any]:
