@@ -13,13 +13,16 @@ from astrid_site.core.models import StoredFile
 from astrid_site.core.templatetags.astro import number, significant
 from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.pyramid import Views
+from astrid_site.pages.depth_curve import DepthView, draw_depth
 from astrid_site.pages.score_histogram import HistogramView, draw_histogram
 from astrid_site.pages.view_files import open_views, parts_url, stored_views
+from astrid_site.pages.zero_point import zero_point_rows
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from differencing.pages import QualityRow, quality_rows
 from observations.models import Observation
 from preprocessing.models import ScienceImage
+from preprocessing.services import PSF_NONE
 
 #: Marks are this part of the frame's longer side.
 _RING = 0.011
@@ -34,7 +37,9 @@ _FRAME_WORDS: Mapping[str, Callable[..., str]] = {
     "n_sources": lambda value: f"{significant(value)} sources",
     "n_stars": lambda value: f"{significant(value)} clean stars",
     "fwhm_pix": lambda value: f"PSF {number(value, 2)} pix",
-    "limiting_magnitude": lambda value: f"5 σ at {number(value, 2)} mag",
+    "limiting_magnitude": lambda value: f"5 σ of the noise at {number(value, 2)} mag",
+    "limiting_magnitude_injected": lambda value: f"half found at {number(value, 2)} mag",
+    "zero_point": lambda value: f"zero point {number(value, 3)}",
 }
 _DIFFERENCE_WORDS: Mapping[str, Callable[..., str]] = {
     "n_matched_stars": lambda value: f"{significant(value)} stars matched",
@@ -43,6 +48,7 @@ _DIFFERENCE_WORDS: Mapping[str, Callable[..., str]] = {
     "kernel_order": lambda value: f"order {value}",
     "kernel_chi2": lambda value: f"χ² {number(value, 2)}",
     "flux_ratio": lambda value: f"flux ratio {number(value, 3)}",
+    "limiting_magnitude_injected": lambda value: f"half found at {number(value, 2)} mag",
 }
 
 
@@ -85,6 +91,24 @@ class FieldPicture:
 
 
 @dataclass(frozen=True)
+class ResidualPart:
+    """What the PSF leaves of the stars in one part of the frame; None without stars."""
+
+    n_stars: int
+    largest: float | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class ResidualPicture:
+    """Residuals of stars over the frame, upper row first; colours reach to ``reach`` per cent."""
+
+    url: str
+    reach: float
+    rows: tuple[tuple[ResidualPart, ...], ...]
+
+
+@dataclass(frozen=True)
 class PreprocessPictures:
     """The frame before and after, its sky, mask, stars and PSF."""
 
@@ -94,6 +118,10 @@ class PreprocessPictures:
     background: str
     background_range: Mapping[str, float] | None
     psf: FieldPicture | None
+    psf_problem: str
+    residuals: ResidualPicture | None
+    depth: DepthView | None
+    zero_point: tuple[tuple[str, str], ...]
     planes: tuple[BarRow, ...]
     summary: str
 
@@ -106,6 +134,7 @@ class DifferencePictures:
     psf: FieldPicture | None
     residuals: Overlay
     histogram: HistogramView | None
+    depth: DepthView | None
     quality: tuple[QualityRow, ...]
     summary: str
 
@@ -162,6 +191,10 @@ def _preprocess(
         background=_picture(views, url, "background"),
         background_range=views.facts.get("background"),
         psf=_field(views, url, metrics),
+        psf_problem=_missing_psf(metrics),
+        residuals=_residual_picture(views, url),
+        depth=draw_depth(metrics),
+        zero_point=zero_point_rows(metrics),
         planes=_plane_bars(metrics.get("mask_counts") or {}, shape),
         summary=_said(metrics, _FRAME_WORDS),
     )
@@ -184,6 +217,7 @@ def _difference(
         psf=_field(views, url, run.metrics),
         residuals=Overlay(_image_url(observation, "difference"), shape[1], shape[0], rings),
         histogram=draw_histogram(histogram) if histogram else None,
+        depth=draw_depth(run.metrics),
         quality=tuple(quality_rows(run)),
         summary=_said(run.metrics, _DIFFERENCE_WORDS),
     )
@@ -259,6 +293,29 @@ def _field(views: Views, url: str, metrics: Mapping[str, Any]) -> FieldPicture |
     side = math.isqrt(len(widths))
     rows = [tuple(widths[i : i + side]) for i in range(0, len(widths), side)] if side else []
     return FieldPicture(picture, tuple(reversed(rows)))
+
+
+def _missing_psf(metrics: Mapping[str, Any]) -> str:
+    """Why there is no PSF; empty where there is one."""
+    if metrics.get("psf_source") != PSF_NONE:
+        return ""
+    # only here: it brings compiled code that no other page needs
+    from preprocessing.algorithms.psf_fit import missing_psf
+
+    return missing_psf(metrics.get("n_psf_stars")).message
+
+
+def _residual_picture(views: Views, url: str) -> ResidualPicture | None:
+    picture, told = _picture(views, url, "psf-residuals"), views.facts.get("psf_residuals")
+    if not picture or not told:
+        return None
+    parts = [
+        ResidualPart(*row)
+        for row in zip(told["n_stars"], told["largest"], told["error"], strict=True)
+    ]
+    side = math.isqrt(len(parts))
+    rows = [tuple(parts[i : i + side]) for i in range(0, len(parts), side)]
+    return ResidualPicture(picture, told["reach"], tuple(reversed(rows)))
 
 
 def _picture(views: Views, url: str, name: str) -> str:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+#: Noise-based and injected limits that differ by more are worth a look [mag].
+NOTABLE_DIFFERENCE = 0.1
 #: z of a 68 % interval.
 _Z = 1.0
 

@@ -31,8 +31,6 @@ IntArray = NDArray[np.int64]
 
 #: A source is found where it stands out by so many sigma.
 THRESHOLD = 5.0
-#: Noise-based and injected limits that differ by more are worth a look [mag].
-NOTABLE_DIFFERENCE = 0.1
 # places that tell the share found to 2.5 %
 _SOURCE_PLACES = 400
 # fluxes tried, in magnitudes around the one expected to be found half of the time
