@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from itertools import permutations
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, connections, transaction
 
 from astrid_site.core.errors import NotYetError
 from astrid_site.core.stages import StageProduct
@@ -169,6 +170,32 @@ def test_what_was_measured_before_the_frame_was_calibrated_anew_is_not_saved() -
     with pytest.raises(NotYetError):
         save(slow)
     assert light_curve(owner) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_subtracts_a_frame_while_it_is_measured_waits_and_then_sees_the_job_ended() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time: the two transactions cannot overlap")
+    make_object(RA, DEC)
+    image = calibrate(make_survey(), 5.0)
+    product = measure(image.observation)
+    is_subtracted = threading.Event()
+
+    def work() -> None:
+        try:
+            subtract(image)
+            is_subtracted.set()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    with transaction.atomic():
+        product.save()
+        thread.start()
+        # the measurement holds the image until its commit
+        assert not is_subtracted.wait(timeout=0.5)
+    thread.join(timeout=20)
+    assert is_subtracted.is_set()
 
 
 @pytest.mark.parametrize("model", [ReferenceRun, DifferenceRun])
