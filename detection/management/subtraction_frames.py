@@ -36,7 +36,9 @@ class Frames:
         return replace(subtraction, quality=quality, quality_reasons=reasons)
 
 
-def bring_together(reference: Preprocessed, science: Preprocessed, *, aligned: bool) -> Frames:
+def bring_together(
+    reference: Preprocessed, science: Preprocessed, *, aligned: bool, threads: int = 1
+) -> Frames:
     """The reference on the science grid, and the science frame on the reference's sky.
 
     Raises
@@ -59,7 +61,9 @@ def bring_together(reference: Preprocessed, science: Preprocessed, *, aligned: b
         alignment = check_alignment(*pair, science_stars=science.stars)
         doubts += [alignment.problem] if alignment.problem else []
     registration = register(*pair, science_stars=science.stars, aligned=aligned)
-    template = reference.image if aligned else warp(reference.image, registration, shape=shape)
+    template = reference.image
+    if not aligned:
+        template = warp(template, registration, shape=shape, threads=threads)
     if reference.image.wcs is not None:
         tied = tie_wcs(science.image.wcs, reference.image.wcs, registration, shape=shape)
         science = replace(science, image=science.image.with_(wcs=tied.wcs))

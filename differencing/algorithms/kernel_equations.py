@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -34,6 +35,8 @@ class StampPlanes:
         Their variances.
     bad : Tensor
         True where either image is unusable.
+    threads : int
+        Chunks of stars worked on at the same time.
     """
 
     fixed: Tensor
@@ -41,6 +44,7 @@ class StampPlanes:
     fixed_variance: Tensor
     moving_variance: Tensor
     bad: Tensor
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ def build_equations(
     weight = _weights(
         planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
     )
-    parts, noise = [], []
-    for start in range(0, len(positions), _CHUNK):
+
+    def build(start: int) -> tuple[Tensor, ...]:
         chunk = slice(start, start + _CHUNK)
         part = StarPositions(x=positions.x[chunk], y=positions.y[chunk])
         moving = cut_stamps(planes.moving, part, half_width=margin, outside=0.0)
@@ -104,11 +108,15 @@ def build_equations(
         spoiled = functional.max_pool2d(bad[:, None], 2 * kernel_half_width + 1, stride=1)[:, 0]
         own = cut_stamps(planes.bad, part, half_width=stamp_half_width, outside=1.0)
         good = torch.where(spoiled.mean(dim=(1, 2), keepdim=True) < 0.5, 1 - spoiled, 1 - own)
-        parts.append(_stamp_equations(fixed[chunk], moving, weight=weight[chunk] * good))
+        used = weight[chunk] * good
         variance = cut_stamps(planes.moving_variance, part, half_width=margin, outside=0.0)
-        noise.append(_noise_share(variance * (1 - bad), weight=weight[chunk] * good))
-    a, b, c, n = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device), torch.cat(noise).double())
+        noise = _noise_share(variance * (1 - bad), weight=used)
+        return *_stamp_equations(fixed[chunk], moving, weight=used), noise
+
+    with ThreadPoolExecutor(max(planes.threads, 1)) as pool:
+        parts = list(pool.map(build, range(0, len(positions), _CHUNK)))
+    a, b, c, n, noise = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device), noise.double())
 
 
 def _weights(

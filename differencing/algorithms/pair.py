@@ -70,7 +70,9 @@ class Pair:
         return 1.0 - float(self.bad.mean())
 
 
-def prepare_pair(template: Image, science: Image, *, halo_growth: float) -> Pair:
+def prepare_pair(
+    template: Image, science: Image, *, halo_growth: float, in_place: bool = False
+) -> Pair:
     """Check that two frames can be differenced, unite their masks and interpolate their holes.
 
     Parameters
@@ -79,6 +81,8 @@ def prepare_pair(template: Image, science: Image, *, halo_growth: float) -> Pair
         On one grid, background-subtracted, with variance and PSF.
     halo_growth : float
         Growth of the mask around saturated cores, in units of each core's radius.
+    in_place : bool
+        Whether holes may be filled in the frames' own pixels, which nobody needs any more.
 
     Returns
     -------
@@ -110,9 +114,11 @@ def prepare_pair(template: Image, science: Image, *, halo_growth: float) -> Pair
         msg = f"only {100 * coverage:.1f} % of the frame is usable in both images, 5 % needed"
         raise NoWorkError(msg, coverage=coverage)
     width = max(science_psf.fwhm_pix, template_psf.fwhm_pix)
-    filled = interpolate_bad(science.data, science_variance, bad_science, fwhm_pix=width)
+    filled = interpolate_bad(
+        science.data, science_variance, bad_science, fwhm_pix=width, in_place=in_place
+    )
     filled_template = interpolate_bad(
-        template.data, template_variance, bad_template, fwhm_pix=width
+        template.data, template_variance, bad_template, fwhm_pix=width, in_place=in_place
     )
     return Pair(
         science=filled[0],
@@ -137,8 +143,15 @@ def _require_noise_model(image: Image, name: str) -> tuple[PsfField, FloatArray]
 
 def _unusable(image: Image, variance: FloatArray) -> BoolArray:
     """Pixels that are masked, or that cannot be weighed."""
-    finite = np.isfinite(image.data) & np.isfinite(variance) & (variance > 0)
-    return np.asarray(is_bad(image.mask) | ~finite, dtype=bool)
+    bad = np.empty(image.shape, dtype=bool)
+    for first in range(0, len(bad), STRIP):
+        rows = slice(first, first + STRIP)
+        spread = variance[rows]
+        # NaN compares false
+        usable = np.isfinite(image.data[rows]) & (spread > 0) & (spread < np.inf)
+        np.logical_not(usable, out=bad[rows])
+        bad[rows] |= is_bad(image.mask[rows])
+    return bad
 
 
 def _edge(shape: tuple[int, int]) -> BoolArray:
@@ -170,7 +183,12 @@ def saturation_halo(mask: MaskArray, *, growth: float) -> BoolArray:
 
 
 def interpolate_bad(
-    data: FloatArray, variance: FloatArray, bad: BoolArray, *, fwhm_pix: float
+    data: FloatArray,
+    variance: FloatArray,
+    bad: BoolArray,
+    *,
+    fwhm_pix: float,
+    in_place: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
     """Replace bad pixels by the Gaussian-weighted mean of the good ones near them.
 
@@ -180,7 +198,7 @@ def interpolate_bad(
         Data, 0 where no good pixel is near; and variance, at the replaced pixels that of the
         interpolation: 30 % of their value.
     """
-    out, out_variance = data.copy(), variance.copy()
+    out, out_variance = (data, variance) if in_place else (data.copy(), variance.copy())
     level = _median_of_good(variance, bad)
     offset = np.arange(_FILL_REACH + 1)
     gauss = np.exp(-0.5 * (offset / (0.6 * fwhm_pix / 2.355)) ** 2).astype(np.float32)

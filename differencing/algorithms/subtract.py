@@ -68,6 +68,7 @@ def subtract(
     *,
     stars: Stars,
     config: SubtractionConfig | None = None,
+    in_place: bool = False,
 ) -> Subtraction:
     """Subtract a template from a science image.
 
@@ -81,6 +82,8 @@ def subtract(
         Sources of the science image, in its pixels.
     config : SubtractionConfig, optional
         Parameters.
+    in_place : bool
+        Whether masked pixels of both images may be overwritten, which saves copies of the frames.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def subtract(
     name is the only one tried.
     """
     config = config or SubtractionConfig()
-    pair = prepare_pair(template, science, halo_growth=config.halo_growth)
+    pair = prepare_pair(template, science, halo_growth=config.halo_growth, in_place=in_place)
 
     def make(method: Method) -> Subtraction:
         if method == "zogy":
@@ -135,7 +138,7 @@ def _match_kernel(
     )
     fit = fit_gaussian_kernel if is_classic else fit_kernel
     kernel = fit(
-        _stamp_planes(pair, choice.direction, config.device),
+        _stamp_planes(pair, choice.direction, config),
         positions,
         kernel_half_width=half_width,
         stamp_half_width=stamp_half_width,
@@ -192,7 +195,7 @@ def _stamp_half_width(pair: Pair) -> int:
     return int(np.clip(round(3.6 * broad), 10, 16))
 
 
-def _stamp_planes(pair: Pair, direction: str, device: str) -> StampPlanes:
+def _stamp_planes(pair: Pair, direction: str, config: SubtractionConfig) -> StampPlanes:
     """The planes between which the kernel is fitted, the roles given by the direction."""
     science = (pair.science, pair.science_variance)
     template = (pair.template, pair.template_variance)
@@ -200,12 +203,14 @@ def _stamp_planes(pair: Pair, direction: str, device: str) -> StampPlanes:
         science = _preconvolve(*science, pair.template_psf)
         template = _preconvolve(*template, pair.science_psf)
     fixed, moving = (template, science) if direction == "science" else (science, template)
+    device = config.device
     return StampPlanes(
         fixed=to_tensor(fixed[0], device),
         moving=to_tensor(moving[0], device),
         fixed_variance=to_tensor(fixed[1], device),
         moving_variance=to_tensor(moving[1], device),
         bad=torch.from_numpy(pair.bad).to(device),
+        threads=config.threads,
     )
 
 

@@ -65,6 +65,16 @@ class Background:
         noise_map = self.noise_map * np.float32(factor)
         return replace(self, noise_map=noise_map, noise=self.noise * factor)
 
+    def thinned(self, step: int) -> Background:
+        """The same sky with every ``step``-th pixel of its maps, copied."""
+        part = (slice(None, None, step), slice(None, None, step))
+        return replace(
+            self,
+            level=self.level[part].copy(),
+            noise_map=self.noise_map[part].copy(),
+            sources=self.sources[part].copy(),
+        )
+
     def at_rows(self, rows: NDArray[np.intp]) -> Background:
         """The sky of some rows of the frame, in that order."""
         return replace(

@@ -12,8 +12,10 @@ from preprocessing.algorithms.compact_hits import (
     compact_hits,
 )
 from preprocessing.algorithms.moffat import Moffat
+from preprocessing.algorithms.row_strips import positions_where
 
 FloatArray = NDArray[np.float32]
+Index = NDArray[np.intp]
 
 # steps (dy, dx) to one of the two opposite neighbours in each direction
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -25,6 +27,8 @@ _TRACK_SIGMA = 4.0
 _TRACK_FLOOR = 3.0
 # mean of the four neighbours over the pixel, for it to be worth a test
 _LEAST_PEAK = 0.85
+# rounds; each lets a track be eaten from its edge by replacing the pixels already found
+_ITERATIONS = 6
 # light that a track leaves in the pixels it only grazes
 _TAIL_SIGMA = 1.0
 
@@ -55,7 +59,6 @@ def mask_cosmic_rays(
     bad: BoolArray,
     psf: Moffat,
     sigma: float = 6.0,
-    iterations: int = 6,
 ) -> BoolArray:
     """Find cosmic rays in a background-subtracted frame.
 
@@ -70,8 +73,6 @@ def mask_cosmic_rays(
     sigma : float
         Least height of a cosmic-ray pixel above the mean of two opposite neighbours [sigma];
         three quarters of it are enough for what no star of any position could leave.
-    iterations : int
-        Rounds; each lets a track be eaten from its edge by replacing the pixels already found.
 
     Returns
     -------
@@ -97,21 +98,34 @@ def mask_cosmic_rays(
     ----------
     .. [1] Lupton et al. 2001, ASP Conf. 238, 269 (the SDSS photometric pipeline).
     """
-    work = np.where(bad, np.float32(0), data)
+    hits = np.zeros(data.shape, dtype=np.bool_)
     noise = np.sqrt(variance)
+    hits.ravel()[find_cosmic_rays(data, noise, bad=bad, psf=psf, sigma=sigma)] = True
+    return hits
+
+
+def find_cosmic_rays(
+    data: FloatArray,
+    noise: FloatArray,
+    *,
+    bad: BoolArray,
+    psf: Moffat,
+    sigma: float = 6.0,
+) -> Index:
+    """Flat positions of the pixels that ``mask_cosmic_rays`` flags, for the noise of the sky."""
+    work = data.copy()
+    work[bad] = 0.0
     ratios, filters = sharpest_ratios(psf), compact_filters(psf)
     hits = np.zeros(data.shape, dtype=np.bool_)
     usable = ~bad
     unhit = usable.copy()
-    least, floor = np.float32(COMPACT_SHARE * sigma), np.float32(_TRACK_FLOOR) * noise
-    bright = usable & (work > least * noise)
-    bright[[0, -1], :] = bright[:, [0, -1]] = False
-    candidates = _peaked(work, np.flatnonzero(bright))
+    least = float(np.float32(COMPACT_SHARE * sigma))
+    candidates = _bright_peaks(work, noise, usable, sigma=least)
     is_near = False
-    for _ in range(iterations):
+    for _ in range(_ITERATIONS):
         hit = _is_hit(work, noise, usable, at=candidates, ratios=ratios, sigma=sigma)
         more = compact_hits(
-            work, noise, usable, at=candidates, filters=filters, sigma=float(least), near=is_near
+            work, noise, usable, at=candidates, filters=filters, sigma=least, near=is_near
         )
         new = np.union1d(candidates[hit], _inside(more, data.shape))
         new = new[unhit.ravel()[new]]
@@ -122,25 +136,37 @@ def mask_cosmic_rays(
         unhit.ravel()[new] = False
         work.ravel()[new] = _good_neighbour_mean(work, unhit, at=new)
         around = _neighbours_of(new, data.shape)
-        candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor.ravel()[around])]
+        floor = np.float32(_TRACK_FLOOR) * noise.ravel()[around]
+        candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor)]
         sigma = min(sigma, _TRACK_SIGMA)
         is_near = True
-    return _add_tails(hits, data, noise, usable=usable)
+    return _with_tails(hits, data, noise, unhit=unhit)
 
 
-def _add_tails(
-    hits: BoolArray, data: FloatArray, noise: FloatArray, *, usable: BoolArray
-) -> BoolArray:
+def _bright_peaks(work: FloatArray, noise: FloatArray, usable: BoolArray, *, sigma: float) -> Index:
+    """Usable pixels inside the frame above ``sigma`` that rise above what touches their sides."""
+
+    def is_bright(rows: slice) -> BoolArray:
+        bright = work[rows] > np.float32(sigma) * noise[rows]
+        bright &= usable[rows]
+        bright[:, [0, -1]] = False
+        return bright
+
+    at = positions_where(work.shape, is_bright)
+    nx = work.shape[1]
+    return _peaked(work, at[(at >= nx) & (at < work.size - nx)])
+
+
+def _with_tails(hits: BoolArray, data: FloatArray, noise: FloatArray, *, unhit: BoolArray) -> Index:
     """Hits plus their bright neighbours: the charge a track leaves in pixels it only grazes."""
-    at = _inside(np.flatnonzero(hits), data.shape)
-    around = _neighbours_of(at, data.shape)
-    around = around[(usable & ~hits).ravel()[around]]
+    every = np.flatnonzero(hits)
+    around = _neighbours_of(_inside(every, data.shape), data.shape)
+    around = around[unhit.ravel()[around]]
     # on a star every neighbour is bright: those count that rise above what is next to them
-    level = np.maximum(_good_neighbour_mean(data, usable & ~hits, at=around), np.float32(0))
+    level = np.maximum(_good_neighbour_mean(data, unhit, at=around), np.float32(0))
     excess = data.ravel()[around] - level
-    grown = hits.copy()
-    grown.ravel()[around[excess > np.float32(_TAIL_SIGMA) * noise.ravel()[around]]] = True
-    return grown
+    tails = around[excess > np.float32(_TAIL_SIGMA) * noise.ravel()[around]]
+    return np.sort(np.concatenate([every, tails]))
 
 
 def _inside(flat: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:

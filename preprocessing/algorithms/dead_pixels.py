@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from preprocessing.algorithms.row_strips import row_strips
 
 FloatArray = NDArray[np.float32]
 
@@ -38,7 +39,10 @@ def mask_dead_pixels(
     Unmasked, one dead column becomes hundreds of fading candidates, and warping the frame
     spreads it over the pixels beside it.
     """
-    dead = (data < -np.float32(sigma) * noise) & (noise > 0) & ~is_bad(mask)
     flagged = mask.copy()
-    flagged[dead] |= np.uint16(MaskPlane.BAD_PIXEL)
+    for rows in row_strips(mask.shape):
+        dead = data[rows] < np.float32(-sigma) * noise[rows]
+        if dead.any():
+            dead &= (noise[rows] > 0) & ~is_bad(mask[rows])
+            flagged[rows][dead] |= np.uint16(MaskPlane.BAD_PIXEL)
     return flagged

@@ -12,7 +12,7 @@ from astrid_site.imaging.masks import BoolArray
 from preprocessing.algorithms.background import Background
 from preprocessing.algorithms.moffat import Moffat
 from preprocessing.algorithms.pixel_noise import white_noise_variance
-from preprocessing.algorithms.smoothing import gaussian_smooth
+from preprocessing.algorithms.smoothing import gaussian_smooth, smooth_strips
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -201,10 +201,15 @@ def build_variance(
     The photon noise uses an estimate of the source flux and not the pixel itself: a positive
     sky fluctuation must not enlarge its own variance, or blank-sky pulls are narrower than 1.
     """
-    variance = background.noise_map**2
+    variance = np.square(background.noise_map)
     if gain is None:
         return variance
-    return variance + source_flux(data, background.noise_map, fwhm_pix=fwhm_pix) / np.float32(gain)
+    sigma = max(0.8, 0.3 * fwhm_pix)
+    for rows, smooth in smooth_strips(data, sigma):
+        flux = _flux_of(data[rows], smooth, background.noise_map[rows], sigma=sigma)
+        flux /= np.float32(gain)
+        variance[rows] += flux
+    return variance
 
 
 def source_flux(data: FloatArray, noise: FloatArray, *, fwhm_pix: float) -> FloatArray:
@@ -218,8 +223,15 @@ def source_flux(data: FloatArray, noise: FloatArray, *, fwhm_pix: float) -> Floa
         Width of the PSF [pix].
     """
     sigma = max(0.8, 0.3 * fwhm_pix)
-    smooth = gaussian_smooth(data, sigma)
-    smooth_noise = noise * np.float32(1.0 / (2.0 * sigma * np.sqrt(np.pi)))
-    flux = np.where(smooth > 4.0 * smooth_noise, smooth, np.float32(0))
-    flux = np.where((data > 8.0 * noise) & (smooth > 4.0 * smooth_noise), data, flux)
-    return np.maximum(flux, np.float32(0))
+    return _flux_of(data, gaussian_smooth(data, sigma), noise, sigma=sigma)
+
+
+def _flux_of(
+    data: FloatArray, smooth: FloatArray, noise: FloatArray, *, sigma: float
+) -> FloatArray:
+    """Flux from the pixels and what a Gaussian of ``sigma`` pixels makes of them."""
+    faint = noise * np.float32(4.0 / (2.0 * sigma * np.sqrt(np.pi)))
+    is_light = smooth > faint
+    flux = smooth * is_light
+    np.copyto(flux, data, where=is_light & (data > np.float32(8.0) * noise))
+    return np.maximum(flux, np.float32(0), out=flux)

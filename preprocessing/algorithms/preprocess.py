@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField
 from preprocessing.algorithms.background import Background, fit_background, row_bands
-from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
+from preprocessing.algorithms.cosmic_rays import find_cosmic_rays
 from preprocessing.algorithms.dead_pixels import mask_dead_pixels
 from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
 from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
@@ -24,6 +24,7 @@ from preprocessing.algorithms.noise import (
 )
 from preprocessing.algorithms.psf_fit import MIN_STARS, estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
+from preprocessing.algorithms.row_strips import row_strips
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
 from preprocessing.algorithms.trail_fit import Trail
@@ -39,6 +40,8 @@ FloatArray = NDArray[np.float32]
 Metric = float | int | str | None | list[dict[str, float]]
 
 _MIN_SIDE = 48
+# step of what is kept of planes that nobody needs any more: a background box
+_THIN = 64
 # the first, rough width of the PSF needs no more pixels and stars than these
 _ROUGH_SIDE = 1024
 _ROUGH_STARS = 40
@@ -100,6 +103,20 @@ class Preprocessed:
     metrics: dict[str, Metric]
     notes: tuple[str, ...]
 
+    def without_pixels(self) -> Preprocessed:
+        """What is known of the frame, its planes thinned to a pixel of each box."""
+        part = (slice(None, None, _THIN), slice(None, None, _THIN))
+        image = self.image.with_(
+            data=self.image.data[part].copy(),
+            mask=self.image.mask[part].copy(),
+            variance=None if self.image.variance is None else self.image.variance[part].copy(),
+        )
+        return replace(self, image=image, background=self.background.thinned(_THIN))
+
+    def without_sky_maps(self) -> Preprocessed:
+        """The same with the maps of the background thinned to a pixel of each box."""
+        return replace(self, background=self.background.thinned(_THIN))
+
 
 def preprocess_image(
     image: Image,
@@ -147,8 +164,8 @@ def preprocess_image(
     notes += _gain_notes(gain, given_variance)
     frame = _subtract(frame, background)
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
-    sky = given_variance if given_variance is not None else background.noise_map**2
-    frame, core, n_cosmic_rays = _clean(frame, sky, settings=settings, given_psf=given_psf)
+    noise = background.noise_map if given_variance is None else _known_noise(given_variance)
+    frame, core, n_cosmic_rays = _clean(frame, noise, settings=settings, given_psf=given_psf)
     frame, trails = _mask_trails(frame, core, background.noise, settings=settings)
     notes += [trail.in_words() for trail in trails]
     confusion = 0.0
@@ -159,6 +176,8 @@ def preprocess_image(
         background = background.without_confusion(confusion)
         variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
         frame = frame.with_(variance=variance)
+    else:
+        frame = frame.with_(variance=_known_variance(given_variance))
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
     stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
@@ -196,13 +215,20 @@ def _with_masks(
         msg = f"the frame is too small to calibrate: {image.shape[1]} x {image.shape[0]} pixels"
         raise AlgorithmError(msg, nx=image.shape[1], ny=image.shape[0], side_required=_MIN_SIDE)
     mask = image.mask.copy()
+    data = image.data
     if given_mask is not None:
         mask |= given_mask
-    lost = ~np.isfinite(image.data)
-    if given_variance is not None:
-        lost |= ~(np.isfinite(given_variance) & (given_variance > 0))
-    mask[lost] |= np.uint16(MaskPlane.NO_DATA)
-    data = np.where(is_bad(mask, MaskPlane.NO_DATA), np.float32(0), image.data)
+    for rows in row_strips(mask.shape):
+        usable = np.isfinite(image.data[rows])
+        if given_variance is not None:
+            usable &= np.isfinite(given_variance[rows]) & (given_variance[rows] > 0)
+        if not usable.all():
+            mask[rows][~usable] |= np.uint16(MaskPlane.NO_DATA)
+        lost = is_bad(mask[rows], MaskPlane.NO_DATA)
+        if lost.any() and not (image.data[rows][lost] == 0).all():
+            # what was read holds 0 there already: a copy of the frame is seldom needed
+            data = data.copy() if data is image.data else data
+            data[rows][lost] = 0.0
     frame = image.with_(data=data.astype(np.float32, copy=False), mask=mask, variance=None)
     level = image.saturation
     if level is None or not level > 0:
@@ -225,37 +251,48 @@ def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[s
 
 def _subtract(image: Image, background: Background) -> Image:
     """The frame without its sky; the saturation level moves down with it."""
-    unusable = is_bad(image.mask, MaskPlane.NO_DATA)
-    data = np.where(unusable, np.float32(0), image.data - background.level)
+    data = np.empty(image.shape, dtype=np.float32)
+    for rows in row_strips(image.shape):
+        np.subtract(image.data[rows], background.level[rows], out=data[rows])
+        unusable = is_bad(image.mask[rows], MaskPlane.NO_DATA)
+        if unusable.any():
+            data[rows][unusable] = 0.0
     saturation = image.saturation
     if saturation is not None:
         saturation = saturation - background.median
     return image.with_(data=data, saturation=saturation)
 
 
+def _known_variance(given: FloatArray) -> FloatArray:
+    """A given variance, 1 where it is none: it must be able to divide."""
+    return np.where(np.isfinite(given) & (given > 0), given, np.float32(1)).astype(np.float32)
+
+
+def _known_noise(given: FloatArray) -> FloatArray:
+    """Standard deviation of a given variance."""
+    return np.sqrt(_known_variance(given))
+
+
 def _clean(
     frame: Image,
-    sky_variance: FloatArray,
+    noise: FloatArray,
     *,
     settings: PreprocessConfig,
     given_psf: PsfField | None,
 ) -> tuple[Image, Moffat, int]:
     """Mask cosmic rays; returns the frame, the rough PSF they were judged by, and their pixels."""
-    bad = is_bad(frame.mask)
-    variance = np.where(np.isfinite(sky_variance) & (sky_variance > 0), sky_variance, np.float32(1))
-    frame = frame.with_(variance=variance.astype(np.float32, copy=False))
     if given_psf is not None:
         core = moffat_of_fwhm(given_psf.fwhm_pix)
     else:
-        core = _rough_core(frame, threshold=2.0 * settings.detection_sigma)
+        core = _rough_core(frame, noise, threshold=2.0 * settings.detection_sigma)
     if not settings.find_cosmic_rays:
         return frame, core, 0
-    hits = mask_cosmic_rays(
-        frame.data, variance, bad=bad, psf=core, sigma=settings.cosmic_ray_sigma
+    hits = find_cosmic_rays(
+        frame.data, noise, bad=is_bad(frame.mask), psf=core, sigma=settings.cosmic_ray_sigma
     )
     mask = frame.mask.copy()
-    mask[hits] |= np.uint16(MaskPlane.COSMIC_RAY)
-    return frame.with_(mask=mask), core, int(hits.sum())
+    mask.ravel()[hits] |= np.uint16(MaskPlane.COSMIC_RAY)
+    return frame.with_(mask=mask), core, int(hits.size)
 
 
 def _mask_trails(
@@ -290,7 +327,7 @@ def _fit_psf(
     return frame, stars, n_stars
 
 
-def _rough_core(frame: Image, *, threshold: float) -> Moffat:
+def _rough_core(frame: Image, noise: FloatArray, *, threshold: float) -> Moffat:
     """First width of the PSF; of a large frame its middle tells it, where that has the stars."""
     ny, nx = frame.shape
     side = _ROUGH_SIDE
@@ -299,13 +336,14 @@ def _rough_core(frame: Image, *, threshold: float) -> Moffat:
         part = frame.with_(
             data=np.ascontiguousarray(frame.data[middle]),
             mask=np.ascontiguousarray(frame.mask[middle]),
-            variance=None if frame.variance is None else frame.variance[middle].copy(),
+            variance=np.square(noise[middle]),
             wcs=None,
         )
         stars = find_stars(part, threshold=threshold)
         if stars.is_star.sum() >= _ROUGH_STARS:
             return estimate_core(part, stars)
-    return estimate_core(frame, find_stars(frame, threshold=threshold))
+    whole = frame.with_(variance=np.square(noise))
+    return estimate_core(whole, find_stars(whole, threshold=threshold))
 
 
 def _zero_point(

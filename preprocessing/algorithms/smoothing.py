@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,23 +75,30 @@ def gaussian_smooth(plane: FloatArray, sigma: float, *, truncate: float = 3.0) -
     The same as ``scipy.ndimage.gaussian_filter`` to float32 rounding, five times as fast:
     sums of mirrored pairs of rows and columns, in float32 and in the cache.
     """
+    smooth = np.empty(plane.shape, dtype=np.float32)
+    for rows, strip in smooth_strips(plane, sigma, truncate=truncate):
+        smooth[rows] = strip
+    return smooth
+
+
+def smooth_strips(
+    plane: FloatArray, sigma: float, *, truncate: float = 3.0
+) -> Iterator[tuple[slice, FloatArray]]:
+    """What ``gaussian_smooth`` makes of some rows at a time; the next strip overwrites the last."""
     reach = int(truncate * sigma + 0.5)
-    if reach == 0:
-        return plane.copy()
     weight = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
     weight = (weight / (weight[0] + 2.0 * weight[1:].sum())).astype(np.float32)
     ny, nx = plane.shape
     strip = StripFilter(weight, nx)
-    smooth = np.empty((ny, nx), dtype=np.float32)
+    smooth = np.empty((STRIP, nx), dtype=np.float32)
     for first in range(0, ny, STRIP):
         last = min(first + STRIP, ny)
         block = strip.block[: last - first + 2 * reach]
         inner = block[:, reach : reach + nx]
         inner[:] = _with_neighbours(plane, first, last, reach=reach)
-        block[:, :reach] = inner[:, reach - 1 :: -1]
-        block[:, reach + nx :] = inner[:, : nx - reach - 1 : -1]
-        strip.apply(smooth[first:last])
-    return smooth
+        block[:, :reach] = inner[:, :reach][:, ::-1]
+        block[:, reach + nx :] = inner[:, nx - reach :][:, ::-1]
+        yield slice(first, last), strip.apply(smooth[: last - first])
 
 
 def _with_neighbours(plane: FloatArray, first: int, last: int, *, reach: int) -> FloatArray:

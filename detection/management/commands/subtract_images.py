@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +81,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--second-method", choices=_METHODS, help="ask another about every candidate as well"
         )
-        parser.add_argument("--threads", type=int, default=1, help="threads of the heavy parts")
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=len(os.sched_getaffinity(0)),
+            help="threads of the heavy parts; as many as there are processors by default",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run the stages; bad input ends in one line and exit code 2."""
@@ -154,17 +162,20 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
 
     from detection.algorithms.candidates import find_candidates
     from differencing.algorithms.subtract import SubtractionConfig, subtract
-    from preprocessing.algorithms.preprocess import preprocess_image
 
-    torch.set_num_threads(options["threads"])
+    # each thread takes a part of the frame; torch's own would spin while they wait for each other
+    torch.set_num_threads(1)
     with clock.stage("preprocess"):
-        reference, science = (
-            _named(name, preprocess_image, source.image, **given[name])
-            for name, source in pair.items()
-        )
+        reference, science = _calibrate(pair, given, threads=options["threads"])
+        # what was read and given beside it has done its work
+        pair = {name: replace(source, image=science.image) for name, source in pair.items()}
+        given.clear()
     with clock.stage("register"):
-        frames = bring_together(reference, science, aligned=options["aligned"])
+        frames = bring_together(
+            reference, science, aligned=options["aligned"], threads=options["threads"]
+        )
         template, science = frames.template, frames.science
+        reference = reference.without_pixels()
     # only now: that the frames show different parts of the sky is the better reason
     for name, frame in (("reference", reference), ("science", science)):
         _require_psf(frame, name)
@@ -174,6 +185,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             science.image,
             stars=science.stars,
             config=SubtractionConfig(method=options["method"], threads=options["threads"]),
+            in_place=options["second_method"] is None,
         )
     subtraction = frames.judge(subtraction)
     with clock.stage("detect"):
@@ -322,6 +334,21 @@ def _plane_like(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.flo
             remedy=f"Give a {what} on the image's own pixels.",
         )
     return plane
+
+
+def _calibrate(
+    pair: dict[str, ImageSource], given: dict[str, dict[str, Any]], *, threads: int
+) -> tuple[Preprocessed, Preprocessed]:
+    """Both frames calibrated, at the same time where there are threads for it."""
+    from preprocessing.algorithms.preprocess import preprocess_image
+
+    def calibrate(name: str) -> Preprocessed:
+        frame = _named(name, preprocess_image, pair[name].image, **given[name])
+        return frame.without_sky_maps()
+
+    with ThreadPoolExecutor(min(threads, len(_ROLES))) as pool:
+        reference, science = pool.map(calibrate, _ROLES)
+    return reference, science
 
 
 def _named(
