@@ -1,0 +1,126 @@
+"""Shipped weights of the real-bogus network: safetensors, named and verified by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+
+from detection.networks.real_bogus import RealBogusEnsemble, RealBogusNetwork
+
+Json = Any
+
+NAME = "real-bogus network"
+FORMAT = "astrid-real-bogus/1"
+WEIGHTS_FILE = Path(__file__).with_name("weights") / "real_bogus.safetensors"
+
+
+def save_ensemble(
+    members: list[RealBogusNetwork],
+    path: Path,
+    *,
+    temperature: float,
+    offset: float,
+    record: dict[str, Json],
+) -> str:
+    """Write the weights, and beside them a JSON record with their SHA-256; returns the hash.
+
+    Parameters
+    ----------
+    members : list of RealBogusNetwork
+        Members with their normalisations, in order.
+    path : Path
+        Of the safetensors file; the record has the suffix ``.json``.
+    temperature, offset : float
+        Calibration, see ``RealBogusEnsemble``.
+    record : dict
+        How they were trained; kept as it is.
+    """
+    tensors = {
+        f"member{i}.{name}": tensor.contiguous()
+        for i, member in enumerate(members)
+        for name, tensor in member.state_dict().items()
+    }
+    content = save(tensors, metadata={"format": FORMAT})
+    digest = hashlib.sha256(content).hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    about = {
+        "format": FORMAT,
+        "name": NAME,
+        "sha256": digest,
+        "n_members": len(members),
+        "temperature": temperature,
+        "offset": offset,
+        "record": record,
+    }
+    text = json.dumps(about, indent=1, sort_keys=True) + "\n"
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    return digest
+
+
+def read_record(path: Path = WEIGHTS_FILE) -> dict[str, Json]:
+    """The record beside the weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or record are absent: an untrained network has no score.
+    ValueError
+        If the record is of another format.
+    """
+    for part in (path, path.with_suffix(".json")):
+        if not part.is_file():
+            msg = f"{part.name}: not there; train with `manage.py train_network real_bogus`"
+            raise FileNotFoundError(msg)
+    about: dict[str, Json] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    if about.get("format") != FORMAT:
+        msg = f"{path.name}: format {about.get('format')!r} is not {FORMAT!r}"
+        raise ValueError(msg)
+    return about
+
+
+def load_ensemble(path: Path = WEIGHTS_FILE, *, device: str = "cpu") -> RealBogusEnsemble:
+    """Read and verify an ensemble.
+
+    Raises
+    ------
+    FileNotFoundError
+        If weights or record are absent.
+    ValueError
+        If the weights are not those that the record names by hash, or of another format.
+    """
+    about = read_record(path)
+    return RealBogusEnsemble(
+        load_members(path, about=about),
+        temperature=float(about["temperature"]),
+        offset=float(about["offset"]),
+        device=device,
+    )
+
+
+def load_members(path: Path, *, about: dict[str, Json] | None = None) -> list[RealBogusNetwork]:
+    """The members with their normalisations, verified as in ``load_ensemble``."""
+    about = about or read_record(path)
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != about["sha256"]:
+        msg = f"{path.name}: SHA-256 {digest[:12]}… is not the recorded {about['sha256'][:12]}…"
+        raise ValueError(msg)
+    tensors = load(content)
+    members = []
+    for i in range(int(about["n_members"])):
+        prefix = f"member{i}."
+        member = RealBogusNetwork()
+        member.load_state_dict(
+            {
+                name.removeprefix(prefix): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(prefix)
+            }
+        )
+        members.append(member.eval())
+    return members

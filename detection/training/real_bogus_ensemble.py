@@ -1,0 +1,206 @@
+"""The whole training of the ensemble: on simulations, then on with real alerts, then calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from detection.networks.real_bogus import N_MEMBERS, RealBogusEnsemble, RealBogusNetwork
+from detection.networks.real_bogus_weights import save_ensemble
+from detection.training.real_bogus_training import (
+    Progress,
+    TrainingConfig,
+    class_weights,
+    train_member,
+)
+from detection.training.triplet_builder import ALERTS
+from detection.training.triplet_dataset import (
+    Prepared,
+    join_prepared,
+    load_dataset,
+    read_manifest,
+    split_by_group,
+)
+
+Json = Any
+Values = NDArray[np.float64]
+
+#: Real alerts weigh this much in the second step, counted in copies of each.
+_COPIES = 3
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class EnsemblePlan:
+    """Both steps of training.
+
+    Attributes
+    ----------
+    first : TrainingConfig
+        From random weights on simulated samples and null pairs.
+    second : TrainingConfig
+        From there on with real alerts among as many of the others.
+    n_members : int
+    """
+
+    first: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=14))
+    second: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            seed=2, epochs=3, learning_rate=6e-4, label_smoothing=0.03
+        )
+    )
+    n_members: int = N_MEMBERS
+
+
+def make_plan(*, seed: int, epochs: int, alert_epochs: int, n_members: int) -> EnsemblePlan:
+    """A plan of so many epochs."""
+    plan = EnsemblePlan(n_members=n_members)
+    return replace(
+        plan,
+        first=replace(plan.first, seed=seed, epochs=epochs),
+        second=replace(plan.second, seed=seed + 1, epochs=alert_epochs),
+    )
+
+
+def train_and_save(
+    dataset: Path, *, plan: EnsemblePlan, folder: Path, output: Path, progress: Progress
+) -> str:
+    """Train both steps, calibrate, write ``output`` and, from the first step alone, another.
+
+    The weights that have seen no real alert are written to ``folder/simulated_only.safetensors``:
+    they show what is to be expected on a survey that training never saw.
+
+    Returns
+    -------
+    str
+        SHA-256 of ``output``.
+    """
+    torch.set_num_threads(1)
+    samples = load_dataset(dataset)
+    is_alert = samples.survey == ALERTS
+    parts, alerts = split_by_group(samples.select(~is_alert)), samples.select(is_alert)
+    members = train_first(parts, plan=plan, folder=folder / "first", progress=progress)
+    record = {
+        "dataset_sha256": read_manifest(dataset)["sha256"],
+        "plan": asdict(plan),
+        "n_training": len(parts["train"]),
+        "n_validation": len(parts["validation"]),
+        "n_alerts": 0,
+    }
+    _calibrate_and_save(members, parts, folder / "simulated_only.safetensors", record=record)
+    if plan.second.epochs and len(alerts):
+        members = train_on_alerts(
+            members, parts, alerts, plan=plan, folder=folder / "second", progress=progress
+        )
+        record = {**record, "n_alerts": len(alerts)}
+    return _calibrate_and_save(members, parts, output, record=record)
+
+
+def _calibrate_and_save(
+    members: list[RealBogusNetwork],
+    parts: dict[str, Prepared],
+    path: Path,
+    *,
+    record: dict[str, Json],
+) -> str:
+    logits = member_logits(members, parts["validation"]).mean(axis=0)
+    temperature, offset = calibrate(logits, parts["validation"])
+    return save_ensemble(members, path, temperature=temperature, offset=offset, record=record)
+
+
+def train_first(
+    parts: dict[str, Prepared], *, plan: EnsemblePlan, folder: Path, progress: Progress
+) -> list[RealBogusNetwork]:
+    """Members that have seen no real alert."""
+    return [
+        train_member(
+            parts["train"],
+            parts["validation"],
+            member=member,
+            config=plan.first,
+            folder=folder,
+            progress=progress,
+        )
+        for member in range(plan.n_members)
+    ]
+
+
+def train_on_alerts(
+    members: list[RealBogusNetwork],
+    parts: dict[str, Prepared],
+    alerts: Prepared,
+    *,
+    plan: EnsemblePlan,
+    folder: Path,
+    progress: Progress,
+) -> list[RealBogusNetwork]:
+    """Members that go on with real alerts, mixed with simulated samples so as not to forget.
+
+    ``alerts`` are all of training; what is to be judged on must not be among them. A validation
+    that early stopping could use is left to the simulations: a handful of alerts would be noise.
+    """
+    rng = np.random.default_rng(plan.second.seed)
+    n_others = min(4 * _COPIES * len(alerts), len(parts["train"]))
+    others = rng.choice(len(parts["train"]), size=n_others, replace=False)
+    mixed = join_prepared([*[alerts] * _COPIES, parts["train"].select(np.sort(others))])
+    # the last epoch is taken: simulated validation cannot tell when alerts are learnt
+    config = replace(plan.second, patience=plan.second.epochs + 1)
+    return [
+        train_member(
+            mixed,
+            parts["validation"],
+            member=member,
+            config=config,
+            folder=folder,
+            start=start,
+            keeps_last=True,
+            progress=progress,
+        )
+        for member, start in enumerate(members)
+    ]
+
+
+def member_logits(members: list[RealBogusNetwork], samples: Prepared) -> Values:
+    """Uncalibrated logits (n_members, n), oriented as in scoring."""
+    ensemble = RealBogusEnsemble(members)
+    parts = [
+        ensemble.logits(torch.from_numpy(samples.planes[first : first + _BATCH]).float())
+        for first in range(0, len(samples), _BATCH)
+    ]
+    return np.asarray(torch.cat(parts, dim=1).double().numpy())
+
+
+def calibrate(logits: Values, samples: Prepared) -> tuple[float, float]:
+    """Temperature and offset by the least weighted log loss on held-out groups.
+
+    Parameters
+    ----------
+    logits : NDArray[float64], shape (n,)
+        Mean logits of the members.
+    samples : Prepared
+        Their truth; real and bogus of each survey count alike.
+
+    Returns
+    -------
+    temperature, offset : float
+    """
+    truth, weight = samples.is_real.astype(np.float64), class_weights(samples).astype(np.float64)
+
+    def loss(terms: Values) -> float:
+        z = (logits - terms[1]) / np.exp(terms[0])
+        return float(np.average(np.logaddexp(0.0, z) - truth * z, weights=weight))
+
+    found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4})
+    return round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4)
+
+
+def probabilities(logits: Values, calibration: tuple[float, float]) -> Values:
+    """Calibrated probabilities of mean logits."""
+    temperature, offset = calibration
+    return np.asarray(1.0 / (1.0 + np.exp(-(logits - offset) / temperature)))
