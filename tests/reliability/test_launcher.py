@@ -171,6 +171,7 @@ def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Pope
         cwd=ROOT,
         env={
             **os.environ,
+            "DJANGO_SETTINGS_MODULE": "astrid_site.settings",
             "ASTRID_DATA_DIR": str(folder),
             "DATABASE_URL": f"sqlite:///{folder}/astrid.sqlite3",
             **environment,
