@@ -22,7 +22,7 @@ from differencing.models import DifferenceRun
 from differencing.pages import QualityRow, quality_rows
 from observations.models import Observation
 from preprocessing.models import ScienceImage
-from preprocessing.services import PSF_NONE
+from preprocessing.services import PSF_NONE, PSF_OF_FEW_STARS
 
 #: Marks are this part of the frame's longer side.
 _RING = 0.011
@@ -191,7 +191,7 @@ def _preprocess(
         background=_picture(views, url, "background"),
         background_range=views.facts.get("background"),
         psf=_field(views, url, metrics),
-        psf_problem=_missing_psf(metrics),
+        psf_problem=_psf_problem(metrics),
         residuals=_residual_picture(views, url),
         depth=draw_depth(metrics),
         zero_point=zero_point_rows(metrics),
@@ -295,8 +295,10 @@ def _field(views: Views, url: str, metrics: Mapping[str, Any]) -> FieldPicture |
     return FieldPicture(picture, tuple(reversed(rows)))
 
 
-def _missing_psf(metrics: Mapping[str, Any]) -> str:
-    """Why there is no PSF; empty where there is one."""
+def _psf_problem(metrics: Mapping[str, Any]) -> str:
+    """Why there is no PSF, or why it is doubtful; empty where all is well."""
+    if PSF_OF_FEW_STARS in (metrics.get("quality_flags") or []):
+        return f"It rests on {metrics.get('n_psf_stars')} stars; ten make a PSF to rely upon."
     if metrics.get("psf_source") != PSF_NONE:
         return ""
     # only here: it brings compiled code that no other page needs

@@ -13,6 +13,7 @@ from preprocessing.services.products import (
 )
 from preprocessing.services.science import (
     PSF_NONE,
+    PSF_OF_FEW_STARS,
     VIEWS_TYPE,
     Companions,
     StageViews,
@@ -30,6 +31,7 @@ from preprocessing.services.science import (
 __all__ = [
     "BUILD_KIND",
     "PSF_NONE",
+    "PSF_OF_FEW_STARS",
     "VIEWS_TYPE",
     "BuildResult",
     "Companions",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 VIEWS_TYPE = "application/x-astrid-views"
 #: ``metrics["psf_source"]`` of a frame that has none.
 PSF_NONE = "none"
+#: Quality flag of a frame whose PSF rests on fewer than ten stars.
+PSF_OF_FEW_STARS = "psf_of_few_stars"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     )
     metrics = {**done.metrics, **depth, **frame_numbers(done.image), "psf_source": psf_source}
     flags = [*(metrics.get("quality_flags") or []), *calibration.metrics["quality_flags"]]
+    flags += _psf_flags(psf_source, metrics.get("n_psf_stars"))
     metrics |= {**calibration.metrics, "quality_flags": flags}
 
     def save() -> None:
@@ -141,6 +144,12 @@ def _calibrate(
     if done.image.psf is None:
         return done, PSF_NONE
     return done, "given" if companions.psf is not None else "stars"
+
+
+def _psf_flags(psf_source: str, n_stars: Any) -> list[str]:
+    """A PSF of the frame's own few stars is used, and marked as what it is."""
+    is_own = psf_source == "stars"
+    return [PSF_OF_FEW_STARS] if is_own and isinstance(n_stars, int) and n_stars < 10 else []
 
 
 def has_psf(image: ScienceImage) -> bool:

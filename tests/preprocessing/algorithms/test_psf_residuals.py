@@ -9,8 +9,10 @@ import pytest
 
 from astrid_site.imaging.psf import constant_psf
 from preprocessing.algorithms.moffat import moffat_of_fwhm
+from preprocessing.algorithms.psf_fit import fit_psf
 from preprocessing.algorithms.psf_residuals import measure_psf_residuals
-from preprocessing.algorithms.stars import StarList
+from preprocessing.algorithms.star_photometry import fit_star_fluxes
+from preprocessing.algorithms.stars import StarList, find_stars
 
 SKY = 200.0
 
@@ -96,3 +98,14 @@ def test_a_frame_without_psf_has_no_residuals(field):
     with pytest.raises(ValueError, match="PSF"):
         image = calibrated(field)
         measure_psf_residuals(image.with_(psf=None), star_list(field, image))
+
+
+def test_galaxies_that_outnumber_the_stars_leave_psf_and_residuals_quiet(make_field):
+    mixed = make_field(n_stars=60, n_galaxies=120, flux_range=(8e3, 2e5), sky=SKY, seed=12)
+    image = calibrated(mixed).with_(psf=None)
+    stars = find_stars(image)
+    image = image.with_(psf=fit_psf(image, stars))
+    found = measure_psf_residuals(image, fit_star_fluxes(image, stars))
+    assert found.n_stars.sum() > 25
+    # a galaxy half as wide again as the PSF would leave 50 % of its peak
+    assert (np.abs(found.largest) < 5.0).all()
