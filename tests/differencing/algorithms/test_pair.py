@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from differencing.algorithms.pair import interpolate_bad
+from differencing.algorithms.pair import cut_stars, interpolate_bad
 
 SHAPE = (90, 120)
 FWHM = 3.0
@@ -76,3 +76,22 @@ def test_a_frame_without_a_good_pixel_is_zero():
     filled, spread = interpolate_bad(data, data.copy(), bad, fwhm_pix=FWHM)
     assert not filled.any()
     assert (spread == 1.0).all()
+
+
+def test_a_star_that_the_edge_cuts_takes_its_surroundings_out() -> None:
+    rng = np.random.default_rng(2)
+    data = rng.normal(0.0, 10.0, (80, 90)).astype(np.float32)
+    variance = np.full(data.shape, 100.0, np.float32)
+    good = np.zeros(data.shape, dtype=bool)
+    assert not cut_stars(data, variance, good, fwhm_pix=3.0).any()
+    data[0, 40], data[30, 40], data[79, 0] = 600.0, 600.0, 600.0
+    cut = cut_stars(data, variance, good, fwhm_pix=3.0)
+    # 50 sigma are 500; the reach is 7.5 pixels
+    assert cut[7, 40]
+    assert not cut[8, 40]
+    assert not cut[25:36, 35:46].any()
+    assert cut[79, 7]
+    assert cut[72, 0]
+    assert cut[:, 60:].sum() == 0
+    good[0, 40] = good[79, 0] = True
+    assert not cut_stars(data, variance, good, fwhm_pix=3.0).any()
