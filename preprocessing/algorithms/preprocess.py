@@ -40,6 +40,8 @@ FloatArray = NDArray[np.float32]
 Metric = float | int | str | None | list[dict[str, float]]
 
 _MIN_SIDE = 48
+# the variance of a smaller or a larger unit, or its square, is no number of single precision
+_VALUES = (1e-14, 1e14)
 # step of what is kept of planes that nobody needs any more: a background box
 _THIN = 64
 # the first, rough width of the PSF needs no more pixels and stars than these
@@ -229,11 +231,23 @@ def _with_masks(
             # what was read holds 0 there already: a copy of the frame is seldom needed
             data = data.copy() if data is image.data else data
             data[rows][lost] = 0.0
+    _require_plain_numbers(data)
     frame = image.with_(data=data.astype(np.float32, copy=False), mask=mask, variance=None)
     level = image.saturation
     if level is None or not level > 0:
         frame = frame.with_(saturation=estimate_saturation(frame.data, frame.mask))
     return frame.with_(mask=mask_saturation(frame))
+
+
+def _require_plain_numbers(data: FloatArray) -> None:
+    """Refuse values whose squares single precision does not hold; a constant frame is another's."""
+    spread = float(np.ptp(np.percentile(data[::16, ::16], (1.0, 99.0))))
+    if spread > 0 and not _VALUES[0] <= spread <= _VALUES[1]:
+        msg = (
+            f"the pixels spread over {spread:.1g} units, beyond what single precision can hold "
+            f"the noise of: scale them to between {_VALUES[0]:g} and {_VALUES[1]:g}"
+        )
+        raise AlgorithmError(msg, spread=spread)
 
 
 def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[str]:
