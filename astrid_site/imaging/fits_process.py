@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _MAX_STARTS = 3
 #: Beyond a reader's wall time: for its host to load the libraries and to answer.
 _PATIENCE_SECONDS = 30
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_reader(
@@ -229,6 +231,9 @@ def _failure(status: int, complaint: str, *, file_name: str) -> ImageReadError:
         message, code = "reading it took too long.", "reader_timeout"
     elif status < 0:
         message, code = f"it crashed the reader (signal {-status}).", "reader_crashed"
+    elif any(os.strerror(number) in complaint for number in _NO_ROOM):
+        message, code = "there is no room on the disk to read it.", "no_room"
+        again = "Free some space where temporary files go."
     elif status == OUT_OF_MEMORY:
         message, code = "reading it needs more memory than allowed.", "too_large"
     else:

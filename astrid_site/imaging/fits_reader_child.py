@@ -144,13 +144,22 @@ def confine(limits: dict[str, int], *, parent: int) -> None:
         sys.exit(1)
     cpu = limits["cpu_seconds"]
     # SIGXCPU at the first bound tells the parent why; a kill would look like somebody else's
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 5))
+    resource.setrlimit(
+        resource.RLIMIT_CPU,
+        (_allowed(resource.RLIMIT_CPU, cpu), _allowed(resource.RLIMIT_CPU, cpu + 5)),
+    )
     for kind, bound in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_FSIZE, limits["output_bytes"]),
     ):
-        resource.setrlimit(kind, (bound, bound))
+        resource.setrlimit(kind, (_allowed(kind, bound),) * 2)
+
+
+def _allowed(kind: int, wanted: int) -> int:
+    """A bound no higher than that of the machine's owner (a batch queue, a shell's ulimit)."""
+    highest = resource.getrlimit(kind)[1]
+    return wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
