@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import time
@@ -96,13 +97,33 @@ class Command(BaseCommand):
             raise CommandError(msg, returncode=_EXIT_BAD_INPUT)
         try:
             _prepare_output(options)
-            _subtract_files(options, clock)
+            with _all_or_nothing(options["output"]):
+                _subtract_files(options, clock)
         except (ImageReadError, AlgorithmError) as error:
             raise CommandError(_one_line(error), returncode=_EXIT_BAD_INPUT) from error
         except OSError as error:
             path = error.filename or options["output"]
-            message = f"{path}: {error.strerror or error}"
-            raise CommandError(message, returncode=_EXIT_BAD_INPUT) from error
+            raise CommandError(f"{path}: {_why(error)}", returncode=_EXIT_BAD_INPUT) from error
+
+
+@contextmanager
+def _all_or_nothing(output: Path) -> Iterator[None]:
+    """Remove what was written if the run does not end well."""
+    is_done = False
+    try:
+        yield
+        is_done = True
+    finally:
+        if not is_done:
+            forget_former_run(output)
+
+
+def _why(error: OSError) -> str:
+    """What the system says; numpy has no number for a write that ended short."""
+    is_short = error.errno is None and "requested and" in str(error)
+    if is_short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "there is no room to write the products"
+    return error.strerror or _one_line(error)
 
 
 def _one_line(error: Exception) -> str:
@@ -196,6 +217,8 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         options, subtraction, template, science, kept=kept, threshold=_THRESHOLD
     )
     notes += [opinion.problem] if opinion and opinion.problem else []
+    notes += [*frames.doubts, *doubts_of(reference, science, subtraction)]
+    every_note = all_notes(notes, reference, science)
     with clock.stage("write"):
         write_images(output, subtraction, pair["science"], science)
         meta = describe_run(
@@ -205,14 +228,13 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             reference_file=options["reference"].name,
             science_file=options["science"].name,
             threshold=_THRESHOLD,
-        )
+        ) | {"notes": every_note}
         write_candidates(output / CANDIDATES, kept, science.image, meta=meta, opinion=opinion)
-    notes += [*frames.doubts, *doubts_of(reference, science, subtraction)]
     numbers = {
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
         "registration": describe_registration(frames.registration, science.image.shape),
-        "notes": all_notes(notes, reference, science),
+        "notes": every_note,
     }
     for note in notes:
         clock.say(f"warning: {note}")
