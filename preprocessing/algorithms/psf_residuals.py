@@ -18,6 +18,7 @@ from preprocessing.algorithms.stars import StarList
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 #: Stars of one part of the frame, the brightest first; fainter ones show no departure.
 _MAX_STARS = 60
@@ -28,6 +29,10 @@ _CORE_FWHM = 1.0
 # what centring and flat field leave of a single star, in units of its peak
 _STAR_ERROR = 0.01
 _CLIP_SIGMA = 4.0
+# root mean square residual of a source in its core, in units of its peak, that a star may have
+_STAR_SCATTER = 0.02
+# so many stars tell what is typical of their part of the frame, fewer of the whole
+_ENOUGH_STARS = 5
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ def measure_psf_residuals(image: Image, stars: StarList, *, n: int = 3) -> PsfRe
     -----
     Each residual is divided by the star's peak and moved to the centre of a pixel; pixels are
     averaged by their weight, no star counting for more than an error of 1 % of its peak, with
-    those more than 4 sigma from the median left out.
+    those more than 4 sigma from the median left out. So is a source that leaves more than twice
+    what the typical one does, and 2 % of its peak: it is a galaxy, or two stars.
     """
     if image.variance is None or image.psf is None:
         msg = "image: residuals of stars need the variance and the PSF"
@@ -102,8 +108,11 @@ def measure_psf_residuals(image: Image, stars: StarList, *, n: int = 3) -> PsfRe
     reach = min(psf.size // 2, max(4, int(np.ceil(_REACH_FWHM * psf.fwhm_pix))))
     chosen = np.flatnonzero(stars.is_star & (stars.snr > _MIN_SNR))
     part = _part(stars.x, stars.y, image.shape, n=n)
-    stacks = [_stack(image, stars, chosen[part[chosen] == k], reach=reach) for k in range(n * n)]
+    chosen = np.concatenate([chosen[part[chosen] == k][:_MAX_STARS] for k in range(n * n)])
     core = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) <= _CORE_FWHM * psf.fwhm_pix
+    left, weight = _residuals(image, stars, chosen, reach=reach)
+    kept = _are_stars(left[:, core], weight[:, core], part[chosen])
+    stacks = [_stack(left[here], weight[here]) for here in _members(part[chosen], kept, n * n)]
     images = np.stack([mean for mean, _, _ in stacks])
     return PsfResiduals(
         images=images.astype(np.float32),
@@ -125,21 +134,40 @@ def _largest(values: Float64) -> float:
     return float(values[int(np.argmax(np.abs(values)))])
 
 
-def _stack(
-    image: Image, stars: StarList, chosen: NDArray[np.intp], *, reach: int
-) -> tuple[Float64, Float64, int]:
+def _members(part: IntArray, kept: BoolArray, n_parts: int) -> list[BoolArray]:
+    """The stars to stack of each part."""
+    return [(part == k) & kept for k in range(n_parts)]
+
+
+def _are_stars(left: Float64, weight: Float64, part: IntArray) -> BoolArray:
+    """Sources whose residual is of the size that most have: galaxies and blends go.
+
+    A wrong PSF leaves alike of every star of a part of the frame, a galaxy leaves more than they.
+    """
+    n_used = np.maximum((weight > 0).sum(axis=1), 1)
+    noise = np.where(weight > 0, 1.0 / np.maximum(weight, 1e-30), 0.0).sum(axis=1) / n_used
+    power = (left**2).sum(axis=1) / n_used
+    excess = np.sqrt(np.maximum(power - noise, 0.0))
+    if excess.size == 0:
+        return np.zeros(0, dtype=np.bool_)
+    typical = np.full(excess.size, float(np.median(excess)))
+    for k in np.unique(part):
+        here = part == k
+        if np.count_nonzero(here) >= _ENOUGH_STARS:
+            typical[here] = np.maximum(typical[here], np.median(excess[here]))
+    return np.asarray(excess < 2.0 * typical + _STAR_SCATTER, dtype=bool)
+
+
+def _stack(left: Float64, weight: Float64) -> tuple[Float64, Float64, int]:
     """Mean residual [per cent of the peak], its error, and the number of stars."""
-    size = 2 * reach + 1
-    if chosen.size == 0:
-        nothing = np.full((size, size), np.nan)
+    if len(left) == 0:
+        nothing = np.full(left.shape[1:], np.nan)
         return nothing, nothing, 0
-    chosen = chosen[:_MAX_STARS]
-    left, weight = _residuals(image, stars, chosen, reach=reach)
     weight = np.where(weight > 0, 1.0 / (1.0 / np.maximum(weight, 1e-30) + _STAR_ERROR**2), 0.0)
     middle = np.median(left, axis=0)
     used = np.where(np.abs(left - middle) * np.sqrt(weight) < _CLIP_SIGMA, weight, 0.0)
     total = np.maximum(used.sum(axis=0), 1e-30)
-    return 100.0 * (left * used).sum(axis=0) / total, 100.0 / np.sqrt(total), int(chosen.size)
+    return 100.0 * (left * used).sum(axis=0) / total, 100.0 / np.sqrt(total), len(left)
 
 
 def _residuals(

@@ -95,8 +95,8 @@ def test_parts_without_stars_are_empty_and_say_so(field):
 
 
 def test_a_frame_without_psf_has_no_residuals(field):
+    image = calibrated(field)
     with pytest.raises(ValueError, match="PSF"):
-        image = calibrated(field)
         measure_psf_residuals(image.with_(psf=None), star_list(field, image))
 
 
@@ -108,4 +108,4 @@ def test_galaxies_that_outnumber_the_stars_leave_psf_and_residuals_quiet(make_fi
     found = measure_psf_residuals(image, fit_star_fluxes(image, stars))
     assert found.n_stars.sum() > 25
     # a galaxy half as wide again as the PSF would leave 50 % of its peak
-    assert (np.abs(found.largest) < 5.0).all()
+    assert np.nanmax(np.abs(found.largest)) < 5.0
