@@ -255,7 +255,9 @@ class _Pass:
         """First source row needed for some rows of the result, and the first one beyond."""
         nodes = self._grid[rows.start // GRID_STEP : -(-rows.stop // GRID_STEP) + 1]
         reach = self._kernel.reach
-        return int(np.floor(nodes.min())) - reach + 1, int(np.floor(nodes.max())) + reach + 2
+        # one row more: where places fall behind the rows, the floor of a strip's last place
+        # is below that of its first one
+        return int(np.floor(nodes.min())) - reach, int(np.floor(nodes.max())) + reach + 2
 
     def run(self, source: Planes, rows: slice, out: Planes, *, origin: int) -> None:
         """Resample some rows of the result; ``origin`` is the row that the source starts with."""

@@ -86,3 +86,12 @@ def test_positions_between_the_nodes_are_bilinear():
     columns = np.arange(nx)
     expected = 3.0 + 0.5 * columns - 0.25 * rows[:, None] + 0.001 * columns * rows[:, None]
     assert fine(grid, rows, nx) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", np.arange(29.0, 29.08, 0.008))
+def test_places_that_fall_behind_the_rows_have_their_samples(offset):
+    # within a strip of rows the floor of the places drops by one against the rows
+    image, registration = starry(1), mapping(0.0, 0.9997, (3.2, offset))
+    warped = warp(image, registration, shape=SHAPE)
+    inside = warped.mask[:150, 5:-10]
+    assert not inside.any()
