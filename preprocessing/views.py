@@ -33,7 +33,13 @@ def master(request: HttpRequest, master_id: UUID) -> HttpResponse:
         "camera__survey", "file", "preview_file", "previous", "bias", "dark", "superseded_by"
     )
     page = pages.master_page(get_object_or_404(rows, pk=master_id))
-    context = {"section": "observations", "page": page, "master": page.row.master}
+    survey = page.row.master.camera.survey
+    context = {
+        "section": "observations",
+        "page": page,
+        "master": page.row.master,
+        "simulated_surveys": [survey.name] if survey.is_simulated else [],
+    }
     return render(request, "preprocessing/master.html", context)
 
 

@@ -17,7 +17,9 @@ from tests.web.factories import World
 def test_every_page_says_that_the_sky_is_simulated_while_such_data_is_there(
     sky: World, client_of: Callable[[str], Client], page: str
 ) -> None:
-    assert b"Simulated sky:" in client_of("curator").get(reverse(page)).content
+    # a card of the queue says it of its own frame, since the next may be of another survey
+    words = b"simulated sky" if page == "curation:vet" else b"Simulated sky:"
+    assert words in client_of("curator").get(reverse(page)).content
 
 
 def test_no_page_claims_simulation_for_a_real_survey(client_of: Callable[[str], Client]) -> None:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from observations.models import Survey
+from tests.preprocessing.factories import make_master
 from tests.web import factories
 from tests.web.factories import World
 
@@ -141,6 +142,16 @@ def test_the_notice_names_simulated_surveys_only_where_they_are_on_the_page(
         assert BANNER not in card.content.decode(), "the card says it of its own frame"
     for name in ("home", "observations:list", "catalog:list", "accounts:keys"):
         assert says(name)
+
+
+def test_the_page_of_a_master_speaks_of_its_own_survey_alone(
+    skies: tuple[World, World], client_of: Callable[[str], Client]
+) -> None:
+    for number, world in enumerate(skies):
+        master = make_master(world.survey, exposure_s=float(number + 1))
+        address = reverse("preprocessing:master", args=[master.pk])
+        page = client_of("viewer").get(address).content.decode()
+        assert (BANNER in page) is world.survey.is_simulated
 
 
 def test_a_page_about_one_simulated_frame_names_no_other_survey(
