@@ -1,0 +1,296 @@
+"""Bad input to the subtraction command: one line and exit code 2, or a flagged result."""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from django.core.management import CommandError, call_command
+
+from astrid_site.imaging.image import Image
+from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
+
+SHAPE = (256, 256)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A good pair on disk, and a place for bad ones."""
+
+    folder: Path
+    pair: SimulatedPair
+
+    @property
+    def reference(self) -> Path:
+        return self.folder / "reference.fits"
+
+    @property
+    def science(self) -> Path:
+        return self.folder / "science.fits"
+
+    def write(self, path: Path, data: np.ndarray, **cards: Any) -> Path:
+        """Pixels under the science frame's header, some of its cards changed."""
+        header = header_of(self.pair.science)
+        for name, value in cards.items():
+            header[name.replace("_", "-")] = value
+        fits.PrimaryHDU(data, header).writeto(path)
+        return path
+
+
+def header_of(image: Image) -> fits.Header:
+    assert image.wcs is not None
+    header = image.wcs.to_header()
+    header.update(GAIN=image.gain, SATURATE=image.saturation, EXPTIME=image.exposure_s)
+    return header
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("good")
+    pair = simulate_pair(PairConfig(seed=3, shape=SHAPE, star_density_per_mpix=1500))
+    for name in ("reference", "science"):
+        image = getattr(pair, name)
+        fits.PrimaryHDU(image.data, header_of(image)).writeto(folder / f"{name}.fits")
+    return Files(folder, pair)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the command ended."""
+
+    said: list[str]
+    record: dict[str, Any]
+    output: Path
+
+    @property
+    def warnings(self) -> str:
+        return " ".join(line for line in self.said if line.startswith("warning: "))
+
+
+def run(reference: Path, science: Path, output: Path, *options: object) -> Run:
+    """A run that must end well, whatever it says."""
+    stderr = io.StringIO()
+    arguments = [str(part) for part in (reference, science, "--output", output, *options)]
+    call_command("subtract_images", *arguments, stderr=stderr)
+    record = json.loads((output / "timing.json").read_text())
+    return Run(stderr.getvalue().splitlines(), record, output)
+
+
+@pytest.fixture(scope="module")
+def good(files: Files) -> Run:
+    """The good pair, for comparison."""
+    return run(files.reference, files.science, files.folder / "out")
+
+
+def refuse(reference: Path, science: Path, output: Path, *options: object) -> str:
+    """The one line with which a run must end; nothing may be left that looks like a product."""
+    arguments = [str(part) for part in (reference, science, "--output", output, *options)]
+    with pytest.raises(CommandError) as caught:
+        call_command("subtract_images", *arguments, stderr=io.StringIO())
+    assert caught.value.returncode == 2
+    said = str(caught.value)
+    assert len(said.splitlines()) == 1
+    assert 10 < len(said) < 400
+    if output.is_dir():
+        assert [path.name for path in output.iterdir() if path.is_file()] == []
+    return said
+
+
+def noise(level: float = 400.0) -> np.ndarray:
+    return np.random.default_rng(1).normal(level, 20.0, SHAPE).astype(np.float32)
+
+
+def left_half_only(data: np.ndarray) -> np.ndarray:
+    out = data.copy()
+    out[:, SHAPE[1] // 2 :] = np.nan
+    return out
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda data: np.full(SHAPE, 7.0, np.float32), "constant"),
+        (lambda data: np.full(SHAPE, np.nan, np.float32), "blank or NaN"),
+        (lambda data: noise(), "0 stars of 5 needed"),
+        (lambda data: data[:20, :20], "too small"),
+        (lambda data: data[0], "not two-dimensional"),
+        (lambda data: np.stack([data, data]), "not two-dimensional"),
+        (lambda data: data.astype(np.float64) * 1e30, "single precision"),
+        (lambda data: data.astype(np.float64) * 1e-30, "single precision"),
+        (lambda data: data.astype(np.float64) * 1e300, "constant"),
+    ],
+)
+@pytest.mark.parametrize("which", ["reference", "science"])
+def test_a_frame_of_which_nothing_can_be_made_is_refused(
+    files: Files,
+    tmp_path: Path,
+    make: Callable[[np.ndarray], np.ndarray],
+    words: str,
+    which: str,
+) -> None:
+    bad = files.write(tmp_path / "bad.fits", make(files.pair.science.data))
+    frames = (bad, files.science) if which == "reference" else (files.reference, bad)
+    assert words in refuse(*frames, tmp_path / "out")
+
+
+def test_frames_without_a_pixel_in_common_are_refused(files: Files, tmp_path: Path) -> None:
+    data = files.pair.science.data
+    mine = files.write(tmp_path / "mine.fits", left_half_only(data))
+    other = files.write(tmp_path / "other.fits", left_half_only(data[:, ::-1])[:, ::-1])
+    said = refuse(other, mine, tmp_path / "out")
+    assert any(word in said for word in ("overlap", "usable", "stars")), said
+
+
+def test_frames_of_other_sky_are_refused(files: Files, tmp_path: Path) -> None:
+    other = simulate_pair(PairConfig(seed=99, shape=SHAPE, star_density_per_mpix=1500)).science
+    # under a WCS that says it is the same sky, and under one that does not
+    lying = files.write(tmp_path / "lying.fits", other.data)
+    honest = files.write(tmp_path / "honest.fits", other.data, CRVAL1=200.0)
+    assert "star" in refuse(files.reference, lying, tmp_path / "out")
+    assert "covers 0.0 % of the frame" in refuse(files.reference, honest, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["absent.fits", "."])
+def test_a_file_that_is_none_is_refused_by_name(files: Files, tmp_path: Path, name: str) -> None:
+    assert str(tmp_path) in refuse(files.reference, tmp_path / name, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((10, 20), np.uint8), "20 x 10 pixels, the image 256 x 256"),
+        (np.zeros((2, *SHAPE), np.uint8), "not two-dimensional"),
+        (np.ones(SHAPE, np.uint8), "too few usable pixels"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_refused(
+    files: Files, tmp_path: Path, mask: np.ndarray, words: str
+) -> None:
+    path = tmp_path / "mask.fits"
+    fits.PrimaryHDU(mask).writeto(path)
+    said = refuse(files.reference, files.science, tmp_path / "out", "--science-mask", path)
+    assert words in said
+
+
+def test_masks_of_any_number_type_mean_the_same(files: Files, tmp_path: Path) -> None:
+    tables = []
+    for kind, value in ((np.int32, -5), (np.uint64, 2**63 + 5), (np.float64, np.nan)):
+        mask = np.zeros(SHAPE, kind)
+        mask[100:110] = value
+        path = tmp_path / f"{np.dtype(kind).name}.fits"
+        fits.PrimaryHDU(mask).writeto(path)
+        done = run(files.reference, files.science, tmp_path / path.stem, "--science-mask", path)
+        with fits.open(done.output / "score.fits") as score:
+            assert (score[0].data[100:110] == 0.0).all()
+        tables.append(Table.read(done.output / "candidates.ecsv", format="ascii.ecsv"))
+    assert len({tuple(np.round(table["score"], 3)) for table in tables}) == 1
+
+
+@pytest.mark.parametrize("gain", [1e6, 1e-6])
+def test_a_gain_that_the_sky_contradicts_is_said_and_not_used(
+    files: Files, good: Run, tmp_path: Path, gain: float
+) -> None:
+    frame = files.write(tmp_path / "gain.fits", files.pair.science.data, GAIN=gain)
+    done = run(files.reference, frame, tmp_path / "out")
+    assert "contradicts the sky's noise" in done.warnings
+    assert "that is used" in done.warnings
+    assert any("contradicts the sky's noise" in note for note in done.record["notes"])
+    assert "contradicts" not in good.warnings
+    scores = [
+        np.array(Table.read(each.output / "candidates.ecsv", format="ascii.ecsv")["score"])
+        for each in (done, good)
+    ]
+    assert len(scores[0]) == len(scores[1])
+    # the gain of the sky is that of the camera to 10 %, and enters as the noise of the sources
+    assert np.abs(scores[0] / scores[1] - 1.0).max() < 0.05
+
+
+@pytest.mark.parametrize("gain", [0.0, -2.0])
+def test_a_gain_that_cannot_be_is_said_and_not_used(
+    files: Files, tmp_path: Path, gain: float
+) -> None:
+    frame = files.write(tmp_path / "gain.fits", files.pair.science.data, GAIN=gain)
+    assert "it is not used" in run(files.reference, frame, tmp_path / "out").warnings
+
+
+def test_reversed_epochs_are_said(files: Files, tmp_path: Path) -> None:
+    dated = {
+        year: files.write(
+            tmp_path / f"{year}.fits",
+            (files.pair.reference if year == 2025 else files.pair.science).data,
+            DATE_OBS=f"{year}-01-01T00:00:00",
+        )
+        for year in (2024, 2025)
+    }
+    done = run(dated[2025], dated[2024], tmp_path / "out")
+    assert "the reference was taken after the science image" in done.warnings
+    assert any("was taken after" in note for note in done.record["notes"])
+    table = Table.read(done.output / "candidates.ecsv", format="ascii.ecsv")
+    assert any("was taken after" in note for note in table.meta["notes"])
+
+
+def test_infinite_pixels_are_masked_and_make_no_sources(files: Files, tmp_path: Path) -> None:
+    data = files.pair.science.data.astype(np.float64)
+    data[50:60, 50:60], data[100, 100], data[120, 130] = np.inf, -np.inf, 1e300
+    done = run(files.reference, files.write(tmp_path / "inf.fits", data), tmp_path / "out")
+    with fits.open(done.output / "difference.fits") as difference:
+        assert np.isfinite(difference[0].data).all()
+        assert (difference["MASK"].data[50:60, 50:60] & 1).all()
+    table = Table.read(done.output / "candidates.ecsv", format="ascii.ecsv")
+    for x, y in ((55, 55), (100, 100), (130, 120)):
+        assert (np.hypot(table["x"] - x, table["y"] - y) > 8.0).all()
+
+
+def test_frames_of_different_shape_and_without_wcs_are_compared_where_they_meet(
+    files: Files, tmp_path: Path
+) -> None:
+    path = tmp_path / "part.fits"
+    fits.PrimaryHDU(files.pair.science.data[:200, :220]).writeto(path)
+    done = run(files.reference, path, tmp_path / "out")
+    assert done.record["registration"]["method"] == "stars"
+    assert "science: the header has no world coordinates" in done.warnings
+    with fits.open(done.output / "difference.fits") as difference:
+        assert difference[0].data.shape == (200, 220)
+
+
+def test_one_frame_twice_is_said(files: Files, tmp_path: Path) -> None:
+    done = run(files.science, files.science, tmp_path / "out")
+    assert done.record["n_candidates"] == 0
+    assert done.record["quality"] == "fail"
+    assert "both images hold the same noise" in done.warnings
+
+
+def test_an_output_that_cannot_be_is_refused(files: Files, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    for output in (taken, taken / "below", Path("/proc/nowhere")):
+        assert str(output) in refuse(files.reference, files.science, output)
+    assert taken.read_text() == "mine"
+
+
+@contextmanager
+def largest_file(n_bytes: int) -> Iterator[None]:
+    """A disk on which no file grows beyond a size: writing ends as it does on a full one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_no_products(files: Files, tmp_path: Path) -> None:
+    with largest_file(300_000):
+        said = refuse(files.reference, files.science, tmp_path / "out")
+    assert str(tmp_path / "out") in said
+    assert "no room" in said
