@@ -8,6 +8,7 @@ from astrid_site.imaging.fits_io import ImageSource
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
+    from differencing.algorithms.agreement import SecondOpinion
     from differencing.algorithms.subtract import Subtraction
     from preprocessing.algorithms.preprocess import Preprocessed
 
@@ -26,9 +27,12 @@ def all_notes(notes: list[str], reference: Preprocessed, science: Preprocessed) 
 
 
 def doubts_of(
-    reference: Preprocessed, science: Preprocessed, subtraction: Subtraction
+    reference: Preprocessed,
+    science: Preprocessed,
+    subtraction: Subtraction,
+    opinion: SecondOpinion | None,
 ) -> list[str]:
-    """What the pixels say against the headers, and what the difference says against itself."""
+    """What the pixels say against the headers, and the difference against itself."""
     doubts = [
         f"{name}: {frame.metrics['gain_doubt']}"
         for name, frame in (("reference", reference), ("science", science))
@@ -36,6 +40,8 @@ def doubts_of(
     ]
     if subtraction.quality == "fail":
         doubts.append(f"the difference fails: {'; '.join(subtraction.quality_reasons)}")
+    if opinion is not None and opinion.problem:
+        doubts.append(opinion.problem)
     return doubts
 
 

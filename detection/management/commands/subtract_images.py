@@ -14,16 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.core.management.base import BaseCommand, CommandError
-from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
-from astrid_site.imaging.fits_io import ImageSource, read_image, read_plane
+from astrid_site.imaging.fits_io import ImageSource, read_image
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import MaskArray, MaskPlane
 from detection.management.subtraction_frames import bring_together
+from detection.management.subtraction_given import given_mask, read_given
 from detection.management.subtraction_notes import all_notes, doubts_of, odd_about
 from detection.management.subtraction_products import (
     CANDIDATES,
@@ -40,7 +38,6 @@ from detection.management.subtraction_second import ask_second_method
 from observations.algorithms.headers import read_metadata
 
 if TYPE_CHECKING:
-    from astrid_site.imaging.psf import PsfField
     from detection.algorithms.measurement import Measurement
     from differencing.algorithms.subtract import Subtraction
     from preprocessing.algorithms.preprocess import Preprocessed
@@ -48,10 +45,6 @@ if TYPE_CHECKING:
 _EXIT_BAD_INPUT = 2
 _ROLES = ("reference", "science")
 _METHODS = ("kernel", "zogy", "alard_lupton")
-#: A PSF needs a peak and something around it.
-_MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
-#: A width above this part of its image leaves no blank sky to measure beside a source.
-_MAX_PSF_FILL = 0.41
 #: Least significance of a candidate [sigma].
 _THRESHOLD = 5.0
 
@@ -197,9 +190,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         )
         template, science = frames.template, frames.science
         reference = reference.without_pixels()
-    # only now: that the frames show different parts of the sky is the better reason
-    for name, frame in (("reference", reference), ("science", science)):
-        _require_psf(frame, name)
+    _require_psfs(reference, science)
     with clock.stage("subtract"):
         subtraction = subtract(
             template,
@@ -216,19 +207,11 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     opinion = ask_second_method(
         options, subtraction, template, science, kept=kept, threshold=_THRESHOLD
     )
-    notes += [opinion.problem] if opinion and opinion.problem else []
-    notes += [*frames.doubts, *doubts_of(reference, science, subtraction)]
+    notes += [*frames.doubts, *doubts_of(reference, science, subtraction, opinion)]
     every_note = all_notes(notes, reference, science)
     with clock.stage("write"):
         write_images(output, subtraction, pair["science"], science)
-        meta = describe_run(
-            subtraction,
-            science,
-            pair["science"],
-            reference_file=options["reference"].name,
-            science_file=options["science"].name,
-            threshold=_THRESHOLD,
-        ) | {"notes": every_note}
+        meta = _meta(options, subtraction, science, pair["science"]) | {"notes": every_note}
         write_candidates(output / CANDIDATES, kept, science.image, meta=meta, opinion=opinion)
     numbers = {
         "n_peaks": len(candidates),
@@ -250,7 +233,7 @@ def _read_pair(
 ) -> tuple[dict[str, ImageSource], dict[str, dict[str, Any]], list[str]]:
     """Both images by their role, what was given beside each, and what is odd about them."""
     pair = {name: _read(options[name], options[f"{name}_mask"]) for name in _ROLES}
-    given = {name: _read_given(name, options, pair[name].image.shape) for name in _ROLES}
+    given = {name: read_given(name, options, pair[name].image.shape) for name in _ROLES}
     names = (options["reference"].name, options["science"].name)
     return pair, given, odd_about(pair["reference"], pair["science"], names=names)
 
@@ -267,7 +250,7 @@ def _read(path: Path, mask_path: Path | None) -> ImageSource:
         exposure_s=said.exposure_s,
     )
     if mask_path is not None:
-        image = image.with_(mask=image.mask | _given_mask(mask_path, image.shape))
+        image = image.with_(mask=image.mask | given_mask(mask_path, image.shape))
     return ImageSource(
         image=image,
         header=source.header,
@@ -276,86 +259,6 @@ def _read(path: Path, mask_path: Path | None) -> ImageSource:
         warnings=source.warnings,
         wcs_problem=source.wcs_problem,
     )
-
-
-def _given_mask(path: Path, shape: tuple[int, int]) -> MaskArray:
-    """A mask file as planes: whatever is not zero is the user's to reject."""
-    plane = _plane_like(path, "mask", shape)
-    return np.where(plane != 0, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
-
-
-def _read_given(
-    name: str, options: dict[str, Any], shape: tuple[int, int]
-) -> dict[str, NDArray[np.float32] | PsfField | None]:
-    """Noise and PSF of one frame as the calibration takes them; None for what was not given."""
-    noise_path, psf_path = options[f"{name}_noise"], options[f"{name}_psf"]
-    return {
-        "given_variance": None if noise_path is None else _given_variance(noise_path, shape),
-        "given_psf": None if psf_path is None else _given_psf(psf_path, shape),
-    }
-
-
-def _given_variance(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Variance of a plane of 1-sigma errors; 0 on pixels that were not measured."""
-    noise = _plane_like(path, "noise", shape)
-    usable = np.isfinite(noise) & (noise > 0)
-    if not usable.any():
-        raise ImageReadError(
-            "the noise is positive nowhere.",
-            file_name=path.name,
-            code="values",
-            remedy="Give the standard deviation of each pixel, in the image's own unit.",
-        )
-    squares = np.where(usable, noise.astype(np.float64), 0.0) ** 2
-    return np.asarray(squares, dtype=np.float32)
-
-
-def _given_psf(path: Path, shape: tuple[int, int]) -> PsfField:
-    """PSF of an image of a point source, the same over the frame."""
-    from preprocessing.services import given_psf
-
-    plane = read_plane(path)
-    flaw = _flaw_of_psf(plane)
-    if not flaw:
-        try:
-            field = given_psf(plane, shape=shape)
-        except (AlgorithmError, ValueError) as error:
-            flaw = str(error)
-        else:
-            if field.fwhm_pix < _MAX_PSF_FILL * field.coefficients.shape[-1]:
-                return field
-            flaw = "the given PSF does not fall off within its image"
-    raise ImageReadError(
-        f"{flaw} ({plane.shape[1]} x {plane.shape[0]} pixels).",
-        file_name=path.name,
-        code="shape",
-        remedy="Give an image of at least 5 x 5 pixels with the star in its middle.",
-    )
-
-
-def _flaw_of_psf(plane: NDArray[np.float32]) -> str:
-    """Why an image can be no PSF, empty where it may be one."""
-    light = np.where(np.isfinite(plane), plane, 0.0).astype(np.float64)
-    if min(plane.shape) < _MIN_PSF_SIDE:
-        return "the given PSF is too small"
-    if not 0.0 < light.sum() < np.finfo(np.float32).max:
-        return "the given PSF has no light, or more than can be counted"
-    if (light > 1e-3 * light.max()).sum() < _MIN_PSF_PIXELS:
-        return "the light of the given PSF lies in about one pixel"
-    return ""
-
-
-def _plane_like(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    plane = read_plane(path)
-    if plane.shape != shape:
-        raise ImageReadError(
-            f"the {what} has {plane.shape[1]} x {plane.shape[0]} pixels, the image "
-            f"{shape[1]} x {shape[0]}.",
-            file_name=path.name,
-            code="shape",
-            remedy=f"Give a {what} on the image's own pixels.",
-        )
-    return plane
 
 
 def _calibrate(
@@ -383,14 +286,31 @@ def _named(
         raise AlgorithmError(f"{name}: {error.message}", **error.numbers) from error
 
 
-def _require_psf(frame: Preprocessed, name: str) -> None:
-    """Refuse a frame whose stars were too few for a PSF, by name."""
+def _require_psfs(reference: Preprocessed, science: Preprocessed) -> None:
+    """Refuse a frame whose stars were too few for a PSF, by name.
+
+    Only after the registration: that the frames show different sky is the better reason.
+    """
     from preprocessing.algorithms.psf_fit import missing_psf
 
-    if frame.image.psf is None:
-        n_stars = frame.metrics["n_psf_stars"]
-        error = missing_psf(n_stars if isinstance(n_stars, int) else 0)
-        raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
+    for name, frame in (("reference", reference), ("science", science)):
+        if frame.image.psf is None:
+            n_stars = frame.metrics["n_psf_stars"]
+            error = missing_psf(n_stars if isinstance(n_stars, int) else 0)
+            raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
+
+
+def _meta(
+    options: dict[str, Any], subtraction: Subtraction, science: Preprocessed, source: ImageSource
+) -> dict[str, Any]:
+    return describe_run(
+        subtraction,
+        science,
+        source,
+        reference_file=options["reference"].name,
+        science_file=options["science"].name,
+        threshold=_THRESHOLD,
+    )
 
 
 def _measure(
