@@ -17,9 +17,14 @@ from benchmarks.real_sets_pairs import Pair, Row, describe, load, picture
 from catalog.algorithms.forced_series import (
     EpochDifference,
     ForcedEpoch,
+    NamedFrame,
     Position,
+    SeriesReference,
+    build_series_reference,
+    choose_epochs,
     flatten,
     force_flux,
+    rate_epoch,
     subtract_reference,
 )
 from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart
@@ -27,11 +32,15 @@ from catalog.algorithms.light_curve_svg import draw_light_curve
 from detection.algorithms.candidates import find_candidates
 from detection.algorithms.measurement import CutConfig, apply_cuts, measure
 from preprocessing.algorithms.preprocess import Preprocessed, preprocess_image
+from preprocessing.algorithms.registration import register
 
 Values = NDArray[np.float64]
 
 FOLDER = "saao_microlensing_kb13475"
-REFERENCE = "AKB13475I0001.fits"
+#: The frame that the table's fluxes are above, in whose pixels the event's place is given.
+TABLE_FRAME = "AKB13475I0001.fits"
+#: Most epochs in our reference.
+REFERENCE_EPOCHS = 8
 EVENT = Position(252.6, 251.4)
 SHOWN = "AKB13475I0094.fits"
 #: The table's fluxes are sums within this radius in each frame's own seeing, uncorrected: its
@@ -55,6 +64,7 @@ class Series:
     n_other: list[int] = field(default_factory=list)
     places: list[tuple[float, float]] = field(default_factory=list)
     mpix: float = 0.0
+    reference: tuple[str, ...] = ()
     refused: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -71,31 +81,71 @@ class Agreement:
 
 
 def run_saao(data: Path, images: Path) -> list[Row]:
-    """The series against its first frame, as the set's table was made."""
+    """The series against a stack of its best epochs."""
     folder = data / FOLDER
-    series = measure_series(folder, list(read_table(folder))[1:], images=images)
+    series = measure_series(folder, list(read_table(folder)), images=images)
     draw(series, images / "real-saao-light-curve.svg")
     return [*summary(series), *series.rows]
 
 
-def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = None) -> Series:
-    """Subtract the first frame from others and measure the event; one picture where asked for."""
-    series, told = Series(), read_table(folder)
-    reference = preprocess_image(load(folder / REFERENCE))
+def calibrate(folder: Path, names: Sequence[str]) -> tuple[dict[str, Preprocessed], list[str]]:
+    """Frames by their names, and why others cannot be used."""
+    frames, refused = {}, []
     for name in names:
-        row = Row(name.removeprefix("AKB13475I").removesuffix(".fits"))
+        try:
+            frames[name] = preprocess_image(load(folder / name))
+        except AlgorithmError as error:
+            refused.append(f"{short(name)}: {error}")
+    return frames, refused
+
+
+def short(name: str) -> str:
+    """The number of a frame."""
+    return name.removeprefix("AKB13475I").removesuffix(".fits")
+
+
+def make_reference(frames: dict[str, Preprocessed]) -> tuple[SeriesReference, Position]:
+    """The stack with the least predicted noise of the differences, and the event's place on it."""
+    common, rated = frames[TABLE_FRAME], []
+    for name, frame in frames.items():
+        try:
+            rated.append(rate_epoch(NamedFrame(name, frame), common))
+        except AlgorithmError:
+            # it says why when its own turn to be subtracted comes
+            continue
+    best, *others = choose_epochs(rated, max_epochs=REFERENCE_EPOCHS)
+    stacked = build_series_reference(
+        NamedFrame(best, frames[best]), (NamedFrame(name, frames[name]) for name in others)
+    )
+    here = stacked.frame
+    found = register(here.image, here.stars, common.image, science_stars=common.stars)
+    x, y = found.to_reference(np.array([EVENT.x]), np.array([EVENT.y]))
+    return stacked, Position(float(x[0]), float(y[0]))
+
+
+def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = None) -> Series:
+    """Subtract the reference from every frame and measure the event; one picture if asked for."""
+    told = read_table(folder)
+    frames, refused = calibrate(folder, names)
+    series = Series(refused=refused)
+    reference, event = make_reference(frames)
+    series.reference = reference.names
+    for name, science in frames.items():
+        row = Row(short(name))
         series.rows.append(row)
         start = time.perf_counter()
         try:
-            science = preprocess_image(load(folder / name))
-            made = subtract_reference(reference, science)
-            forced = force_flux(made, EVENT)
+            made = subtract_reference(reference.frame, science)
+            forced = force_flux(made, event)
         except AlgorithmError as error:
             row.verdict, row.answer = "refused", str(error)
             series.refused.append(f"{row.pair}: {error}")
             continue
         pair = search(row, science, made, forced)
-        add_epoch(series, name, told[name], science=science, made=made, forced=forced)
+        if np.isfinite(forced.flux):
+            add_epoch(series, name, told[name], science=science, made=made, forced=forced)
+        else:
+            series.refused.append(f"{row.pair}: the event is masked")
         add_places(series, pair, made, forced)
         row.seconds = time.perf_counter() - start
         if images is not None and name == SHOWN:
@@ -162,7 +212,6 @@ def add_epoch(
     total = sum_within(around, at.x - x, at.y - y)
     series.aperture.append(total * to_frame / forced.flux_ratio)
     series.rms.append(made.registration.rms_pix or np.nan)
-    series.mpix += float((made.subtraction.score != 0).sum()) / 1e6
 
 
 def energy_within(psf: PsfField, at: Position) -> float:
@@ -183,6 +232,7 @@ def add_places(series: Series, pair: Pair, made: EpochDifference, forced: Forced
     at = forced.position
     others = [m for m in pair.kept if np.hypot(m.x - at.x, m.y - at.y) > 3.0]
     series.n_other.append(len(others))
+    series.mpix += float((made.subtraction.score != 0).sum()) / 1e6
     for m in others:
         x, y = made.registration.to_reference(np.array([m.x]), np.array([m.y]))
         series.places.append((float(x[0]), float(y[0])))
@@ -236,6 +286,9 @@ def summary(series: Series) -> Iterator[Row]:
     row.registration = f"stars, median rms {np.nanmedian(series.rms):.3f} pix"
     row.remarks += series.refused
     yield row
+    row = Row("reference")
+    row.answer = f"{len(series.reference)} epochs: {', '.join(map(short, series.reference))}"
+    yield row
     curves = {
         "table's 4-pixel aperture": (np.array(series.aperture), error),
         "PSF flux times the PSF's light in it": (flux * enclosed, error),
@@ -276,5 +329,5 @@ def draw(series: Series, path: Path) -> None:
     ]
     chart = lay_out_chart(epochs, quantity="flux", width=880, height=320)
     if chart is not None:
-        title = "KB13475: difference flux above the frame of 2013-06-27 [adu]"
+        title = "KB13475: difference flux above the reference [adu]"
         path.write_text(draw_light_curve(chart, title=title))
