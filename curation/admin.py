@@ -77,7 +77,7 @@ class CuratedDetectionAdmin(DetectionAdmin):
         """My verdict on each chosen candidate is minor planet."""
         self._give(request, queryset, Verdict.Label.MOVING)
 
-    @admin.display(description="score [σ]", ordering="score")
+    @admin.display(description="score", ordering="score")
     def sigma(self, detection: Detection) -> str:
         """The score as Vet shows it."""
         return signed(detection.score)
