@@ -15,9 +15,25 @@ Table = NDArray[np.void]
 
 #: Neighbouring bands from blue to red: the colour of a band is that of the first pair it is in.
 _SYSTEMS = (("u", "g", "r", "i", "z", "y"), ("U", "B", "V", "R", "I"), ("BP", "G", "RP"))
-#: Where a catalogue does not say how its columns are called.
-_PREFIXES = ("mag_", "")
-_ERROR_PREFIXES = ("err_", "magerr_", "e_mag_", "e_")
+#: How tables call positions, magnitudes and their errors.
+_PLACES = {
+    "ra": ("ra", "ra_icrs", "raj2000", "ra_deg", "x_world", "alpha_j2000"),
+    "dec": ("dec", "de_icrs", "dej2000", "dec_deg", "y_world", "delta_j2000"),
+    "color": ("color", "colour"),
+}
+_MAGNITUDES = ("mag_{}", "MAG_{}", "{}mag", "{}_mag", "{}'mag", "{}")
+_ERRORS = (
+    "err_{}", "magerr_{}", "MAGERR_{}", "e_{}mag", "e_{}_mag", "e_{}'mag", "e_mag_{}", "e_{}",
+)  # fmt: skip
+    "err_{}",
+    "magerr_{}",
+    "MAGERR_{}",
+    "e_{}mag",
+    "e_{}_mag",
+    "e_{}'mag",
+    "e_mag_{}",
+    "e_{}",
+)
 
 
 def find_columns(names: Sequence[str]) -> dict[str, str]:
@@ -31,8 +47,8 @@ def find_columns(names: Sequence[str]) -> dict[str, str]:
     Returns
     -------
     dict
-        Known as ``mag_r`` or as the band alone (``r``); errors as ``err_r``, ``magerr_r``,
-        ``e_mag_r`` or ``e_r``.
+        Magnitudes are known as ``mag_r``, and of the usual bands also as ``r``, ``rmag`` or
+        ``r_mag``; errors as ``err_r``, ``magerr_r``, ``e_rmag`` and the like.
 
     Raises
     ------
@@ -41,17 +57,13 @@ def find_columns(names: Sequence[str]) -> dict[str, str]:
     """
     lower = {name.lower(): name for name in names}
     found = {}
-    for what, known in {
-        "ra": ("ra", "ra_icrs", "raj2000", "ra_deg"),
-        "dec": ("dec", "de_icrs", "dej2000", "dec_deg"),
-        "color": ("color", "colour"),
-    }.items():
+    for what, known in _PLACES.items():
         column = next((lower[name] for name in known if name in lower), None)
         if column is not None:
             found[what] = column
     for band in _bands_in(names):
-        found[f"mag_{band}"] = next(p + band for p in _PREFIXES if p + band in names)
-        error = next((p + band for p in _ERROR_PREFIXES if p + band in names), None)
+        found[f"mag_{band}"] = next(p.format(band) for p in _MAGNITUDES if p.format(band) in names)
+        error = next((p.format(band) for p in _ERRORS if p.format(band) in names), None)
         if error is not None:
             found[f"err_{band}"] = error
     _require(found, names)
@@ -59,8 +71,13 @@ def find_columns(names: Sequence[str]) -> dict[str, str]:
 
 
 def _bands_in(names: Sequence[str]) -> list[str]:
-    told = [name.removeprefix("mag_") for name in names if name.startswith("mag_")]
-    known = [band for system in _SYSTEMS for band in system if band in names]
+    told = [name[4:] for name in names if name.startswith(("mag_", "MAG_")) and len(name) > 4]
+    known = [
+        band
+        for system in _SYSTEMS
+        for band in system
+        if any(pattern.format(band) in names for pattern in _MAGNITUDES)
+    ]
     return list(dict.fromkeys([*told, *known]))
 
 

@@ -18,6 +18,8 @@ from preprocessing.models import ReferenceCatalog
 from preprocessing.services.products import put_array
 
 if TYPE_CHECKING:
+    from astropy.table import Table as AstropyTable
+
     from preprocessing.algorithms.star_catalog import Table
     from preprocessing.algorithms.zero_point import CatalogStars
 
@@ -44,7 +46,7 @@ def read_catalog(path: Path, *, columns: Mapping[str, str] | None = None) -> Tab
     AlgorithmError
         If the file is no such table, or lacks what is needed.
     """
-    from astropy.table import Table as AstropyTable
+    from astropy.table import Table as TextTable
 
     from preprocessing.algorithms.star_catalog import clean_table, find_columns
 
@@ -53,7 +55,7 @@ def read_catalog(path: Path, *, columns: Mapping[str, str] | None = None) -> Tab
         msg = f"{path.name}: a catalogue is a file of one of {', '.join(_FORMATS)}"
         raise AlgorithmError(msg)
     try:
-        table = AstropyTable.read(path, format=kind)
+        table = _read_fits(path) if kind == "fits" else TextTable.read(path, format=kind)
     except (OSError, ValueError, TypeError) as error:
         msg = f"{path.name} is no table: {error}"
         raise AlgorithmError(msg) from error
@@ -76,6 +78,27 @@ def read_catalog(path: Path, *, columns: Mapping[str, str] | None = None) -> Tab
             raise AlgorithmError(msg) from error
         arrays[what] = np.asarray(values.filled(np.nan), dtype=np.float64)
     return clean_table(arrays)
+
+
+def _read_fits(path: Path) -> AstropyTable:
+    """The first table of a file that has positions; others come before it in some formats."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    from preprocessing.algorithms.star_catalog import find_columns
+
+    with fits.open(path) as units:
+        tables = [unit for unit in units if isinstance(unit, fits.BinTableHDU | fits.TableHDU)]
+        for unit in tables:
+            try:
+                find_columns(unit.columns.names)
+            except AlgorithmError:
+                continue
+            return Table.read(unit)
+        if not tables:
+            msg = "it holds no table"
+            raise ValueError(msg)
+        return Table.read(tables[0])
 
 
 def import_catalog(path: Path, survey: Survey, *, table: Table) -> tuple[ReferenceCatalog, bool]:

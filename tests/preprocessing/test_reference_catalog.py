@@ -90,6 +90,24 @@ def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
     assert set(found.dtype.names or ()) == {"ra", "dec", "mag_g", "mag_r", "err_r"}
 
 
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "bands", "n_stars"),
+    [
+        ("gaia_dr3_ldac_151.09_1.83.fits", {"G", "BP", "RP"}, 59),
+        ("ey_uma_field/all_apass_ey_uma_sorted_ra_first_20.fits", {"B", "V", "g", "r", "i"}, 20),
+    ],
+)
+def test_real_catalogues_are_read_as_they_come(
+    test_data: Path, name: str, bands: set[str], n_stars: int
+) -> None:
+    found = read_catalog(test_data / "catalogs" / name)
+    names = found.dtype.names or ()
+    assert {n.removeprefix("mag_") for n in names if n.startswith("mag_")} == bands
+    assert {n.removeprefix("err_") for n in names if n.startswith("err_")} == bands
+    assert len(found) == n_stars
+
+
 def test_rows_without_place_or_magnitude_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "stars.csv"
     table = star_table()
