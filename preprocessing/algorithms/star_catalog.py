@@ -23,8 +23,6 @@ _PLACES = {
 }
 _MAGNITUDES = ("mag_{}", "MAG_{}", "{}mag", "{}_mag", "{}'mag", "{}")
 _ERRORS = (
-    "err_{}", "magerr_{}", "MAGERR_{}", "e_{}mag", "e_{}_mag", "e_{}'mag", "e_mag_{}", "e_{}",
-)  # fmt: skip
     "err_{}",
     "magerr_{}",
     "MAGERR_{}",
