@@ -63,6 +63,37 @@ def test_a_missing_gain_is_measured_from_the_photon_noise_of_the_sky(make_field)
     assert found.gain == pytest.approx(2.0, rel=0.04)
 
 
+@pytest.mark.parametrize("gain", [1.0, 4.0])
+def test_a_gain_about_that_of_the_sky_is_believed(make_field, gain):
+    field = make_field(n_stars=60)
+    found = estimate_gain(field.image.with_(gain=gain), fit_background(field.image))
+    assert (found.gain, found.source, found.doubt) == (gain, "header", "")
+
+
+@pytest.mark.parametrize("gain", [0.2, 20.0])
+def test_a_gain_that_the_sky_contradicts_is_doubted_but_used(make_field, gain):
+    field = make_field(n_stars=60)
+    found = estimate_gain(field.image.with_(gain=gain), fit_background(field.image))
+    assert (found.gain, found.source) == (gain, "header")
+    assert f"gain of {gain:.3g} electrons per unit contradicts" in found.doubt
+
+
+@pytest.mark.parametrize("gain", [1e-6, 1e6])
+def test_an_absurd_gain_is_replaced_by_that_of_the_sky(make_field, gain):
+    field = make_field(n_stars=60)
+    found = estimate_gain(field.image.with_(gain=gain), fit_background(field.image))
+    assert found.source == "photon_transfer"
+    assert found.gain == pytest.approx(2.0, rel=0.04)
+    assert found.doubt.endswith("that is used")
+
+
+def test_a_subtracted_sky_doubts_no_gain(make_field):
+    field = make_field(n_stars=60)
+    image = field.image.with_(gain=1e6, data=field.image.data - 200)
+    found = estimate_gain(image, fit_background(image))
+    assert (found.gain, found.source, found.doubt) == (1e6, "header", "")
+
+
 def test_a_subtracted_sky_tells_no_gain(make_field):
     field = make_field(n_stars=60)
     image = field.image.with_(gain=None, data=field.image.data - 200)
