@@ -36,9 +36,11 @@ def _survey(request: HttpRequest) -> Survey | None:
     asked = request.POST.get("survey") or request.GET.get("survey")
     if not asked:
         return None
-    found = Survey.objects.filter(slug=asked, is_active=True).first()
+    # PostgreSQL refuses to look for a text with a NUL
+    plain = asked.replace("\0", "?")
+    found = Survey.objects.filter(slug=plain, is_active=True).first()
     if found is None:
-        msg = f"There is no active survey “{asked}”."
+        msg = f"There is no active survey “{plain}”."
         raise Http404(msg)
     return found
 

@@ -76,7 +76,7 @@ def test_deciding_and_taking_back_stay_in_the_survey(
     )
 
 
-@pytest.mark.parametrize("slug", ["no-such-survey", "made-up"])
+@pytest.mark.parametrize("slug", ["no-such-survey", "made-up", "a\0b"])
 def test_a_survey_that_is_not_there_or_not_active_is_not_taken_for_all(
     skies: tuple[World, World], client_of: Callable[[str], Client], slug: str
 ) -> None:
