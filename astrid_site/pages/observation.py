@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -112,7 +112,20 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
 def stage_rows(observation: Observation) -> list[StageRow]:
     """Every stage of the pipeline in order, run or not."""
     jobs = {job.kind: job for job in Job.objects.filter(subject_id=observation.pk)}
-    return [_stage_row(stage, observation, jobs.get(stage.name)) for stage in pipeline.STAGES]
+    rows = [_stage_row(stage, observation, jobs.get(stage.name)) for stage in pipeline.STAGES]
+    beside = jobs.get(pipeline.MEASURE)
+    if beside is not None and rows[-1].run is None:
+        rows[-1] = _measured_beside(rows[-1], beside)
+    return rows
+
+
+def _measured_beside(photometry: StageRow, job: Job) -> StageRow:
+    """The last stage of a frame whose way ended before it and whose objects were measured."""
+    status = "succeeded" if job.state == JobState.DONE else job.state
+    label = (
+        "measured without a difference" if job.state == JobState.DONE else job.get_state_display()
+    )
+    return replace(photometry, status=status, status_label=label, job=job)
 
 
 def _stage_row(stage: pipeline.Stage, observation: Observation, job: Job | None) -> StageRow:

@@ -135,3 +135,16 @@ def test_a_run_that_never_began_of_a_frame_that_ended_is_not_pending(db: None) -
     DifferenceRun.objects.create(observation=frame, pipeline_version="1", status="pending")
     (row,) = (row for row in stage_rows(frame) if row.name == "difference")
     assert (row.status, row.status_label) == ("none", "not done")
+
+
+def test_a_skipped_frame_tells_that_its_light_curves_were_measured(db: None) -> None:
+    from astrid_site import pipeline
+    from astrid_site.core.models import Job
+    from astrid_site.pages.observation import stage_rows
+
+    frame = factories.make_observation(factories.make_survey(), 1, status="skipped")
+    assert stage_rows(frame)[-1].status_label == "not done"
+    Job.objects.create(kind=pipeline.MEASURE, subject_id=frame.pk, config_version="1", state="done")
+    row = stage_rows(frame)[-1]
+    assert (row.name, row.status) == ("photometry", "succeeded")
+    assert row.status_label == "measured without a difference"
