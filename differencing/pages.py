@@ -44,6 +44,11 @@ _NUMBERS = {
     "model_shift_pix": _Words(
         "the match in position", high="stars are displaced between the two images, in pixels"
     ),
+    "stars_left": _Words(
+        "bright stars that were not subtracted",
+        high="many bright stars are left as if nothing had been subtracted",
+        is_fraction=True,
+    ),
     "pull_width_propagated": _Words(
         "the noise against its prediction",
         low="the noise is lower than predicted",

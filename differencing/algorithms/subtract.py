@@ -247,8 +247,10 @@ def _difference(
     filtered, level = subtract_background(filtered, blank, order=config.background_order)
     noise = propagated = measure_noise(filtered, blank)
     colour = measure_colour(filtered, blank)
-    # a difference without the noise it should have (one frame twice) has no colour to remove
-    if not colour.is_white and RESCALE_RANGE[0] <= propagated.pull_width <= RESCALE_RANGE[1]:
+    # a difference without the noise it should have (one frame twice) has no colour to remove, and
+    # the filters know that of a template from coarser pixels
+    is_believable = RESCALE_RANGE[0] <= propagated.pull_width <= RESCALE_RANGE[1]
+    if is_believable and not colour.is_white and not pair.lacks_frequencies:
         filtered = whiten(filtered, colour)
         noise = measure_noise(filtered, blank)
     residuals = quality.measure_residuals(filtered, stars)
@@ -261,6 +263,7 @@ def _difference(
     metrics: dict[str, Metric] = {
         **matched.metrics,
         **quality.residual_metrics(residuals, error),
+        "stars_left": quality.measure_stars_left(filtered, stars),
         **quality.noise_metrics(noise, propagated),
         **quality.score_metrics(measure_score(score, filtered.bad)),
         "pull_width": robust_width(score[bands][blank[bands]]) if noise.n_blank else None,
