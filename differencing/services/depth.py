@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from astrid_site.imaging.errors import AlgorithmError
 from preprocessing.models import ScienceImage
 
@@ -22,13 +20,14 @@ def difference_depth(
     The seed is the raw file's own hash: the same difference gives the same numbers.
     """
     from differencing.algorithms.photons import new_source_variance
+    from preprocessing.algorithms.injection_places import generator_of
     from preprocessing.algorithms.limiting_magnitude import inject_into_difference
 
     gain = science_image.metrics.get("gain_used")
     photons = 0.0
     if science.psf is not None and isinstance(gain, int | float) and gain > 0:
         photons = new_source_variance(science.psf, subtraction.psf) / gain
-    rng = np.random.default_rng(int(science_image.observation.raw_file.sha256, 16))
+    rng = generator_of(science_image.observation.raw_file.sha256)
     try:
         depth = inject_into_difference(subtraction, photon_variance=photons, rng=rng)
     except AlgorithmError as error:

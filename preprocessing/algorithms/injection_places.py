@@ -34,6 +34,11 @@ _DARK = 0.3
 _SURE_SNR = 25.0
 
 
+def generator_of(sha256: str) -> np.random.Generator:
+    """Random numbers that follow from a file's content: the same frame, the same injections."""
+    return np.random.default_rng(int(sha256, 16))
+
+
 @dataclass(frozen=True)
 class Starlight:
     """Where the sources of a frame send light: positions, fluxes, significance, and a profile."""

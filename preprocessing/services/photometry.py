@@ -88,16 +88,16 @@ def injected_depth(observation: Observation, done: Preprocessed) -> dict[str, An
     """
     if done.image.psf is None:
         return {"limiting_magnitude_injected": None, "injected_depth": None}
+    from preprocessing.algorithms.injection_places import generator_of
     from preprocessing.algorithms.limiting_magnitude import inject_into_frame
 
     gain = done.metrics.get("gain_used")
-    rng = np.random.default_rng(int(observation.raw_file.sha256, 16))
     try:
         depth = inject_into_frame(
             done.image,
             done.stars,
             gain=float(gain) if isinstance(gain, int | float) else None,
-            rng=rng,
+            rng=generator_of(observation.raw_file.sha256),
         )
     except AlgorithmError as error:
         return {

@@ -24,8 +24,8 @@ from curation.models import Verdict
 from curation.services import give_verdict
 from differencing.models import ReferenceEpoch, ReferenceImage
 from observations.models import Observation, Survey
-from preprocessing.models import CalibrationMaster, Camera, ScienceImage
-from tests.preprocessing.factories import make_master
+from preprocessing.models import CalibrationMaster, Camera, ReferenceCatalog, ScienceImage
+from tests.preprocessing.factories import make_catalog, make_master
 from tests.web.factories import World, make_epoch
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +58,7 @@ def fill(world: World, people: dict[str, User], number: int) -> None:
         epochs_digest=str(number) * 64,
     )
     make_master(world.survey, exposure_s=float(number))
+    make_catalog(world.survey)
     for image in ScienceImage.objects.all():
         ReferenceEpoch.objects.create(reference=reference, science_image=image, weight=1.0)
 
@@ -296,6 +297,6 @@ def test_what_only_the_program_writes_cannot_be_edited_or_deleted(
         row = model._default_manager.first()
         deleted = browser.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"})
         assert deleted.status_code == 403, model
-        if model not in {Observation, Survey, User, Camera, CalibrationMaster}:
+        if model not in {Observation, Survey, User, Camera, CalibrationMaster, ReferenceCatalog}:
             assert browser.get(reverse(f"{name}_add")).status_code == 403, model
             assert browser.post(reverse(f"{name}_change", args=[row.pk])).status_code == 403, model

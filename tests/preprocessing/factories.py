@@ -12,7 +12,7 @@ from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.storage import put_bytes
 from astrid_site.imaging.display import render_frame_png
 from observations.models import Survey
-from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera
+from preprocessing.models import CalibrationFrame, CalibrationMaster, Camera, ReferenceCatalog
 
 _number = count(1)
 START = datetime(2026, 3, 1, 18, 0, tzinfo=UTC)
@@ -76,3 +76,16 @@ def make_master(survey: Survey, kind: str = "dark", **fields: Any) -> Calibratio
     row = CalibrationMaster.objects.create(camera=camera, kind=kind, **{**defaults, **fields})
     row.frames.set([make_frame(camera, kind)])
     return row
+
+
+def make_catalog(survey: Survey) -> ReferenceCatalog:
+    """A catalogue of reference stars that nobody reads."""
+    n = next(_number)
+    return ReferenceCatalog.objects.create(
+        survey=survey,
+        name=f"stars{n}.csv",
+        bands=["g", "r"],
+        has_color=False,
+        n_stars=100,
+        file=make_bytes(FileKind.STARS),
+    )
