@@ -31,9 +31,12 @@ from detection.training.triplet_dataset import (
 Json = Any
 Values = NDArray[np.float64]
 
+#: Weights that have seen no real alert, in the folder of the training.
+SIMULATED_ONLY = "simulated_only.safetensors"
 #: Real alerts weigh this much in the second step, counted in copies of each.
 _COPIES = 3
 _BATCH = 256
+_MAX_LOG = float(np.log(4.0))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class EnsemblePlan:
     first : TrainingConfig
         From random weights on simulated samples and null pairs.
     second : TrainingConfig
-        From there on with real alerts among as many of the others.
+        From there on with real alerts among twice as many others.
     n_members : int
     """
 
@@ -65,6 +68,16 @@ def make_plan(*, seed: int, epochs: int, alert_epochs: int, n_members: int) -> E
         plan,
         first=replace(plan.first, seed=seed, epochs=epochs),
         second=replace(plan.second, seed=seed + 1, epochs=alert_epochs),
+    )
+
+
+def plan_of(record: dict[str, Json]) -> EnsemblePlan:
+    """The plan that weights were trained by, from their record."""
+    stored = record["plan"]
+    return EnsemblePlan(
+        first=TrainingConfig(**stored["first"]),
+        second=TrainingConfig(**stored["second"]),
+        n_members=stored["n_members"],
     )
 
 
@@ -93,7 +106,7 @@ def train_and_save(
         "n_validation": len(parts["validation"]),
         "n_alerts": 0,
     }
-    _calibrate_and_save(members, parts, folder / "simulated_only.safetensors", record=record)
+    _calibrate_and_save(members, parts, folder / SIMULATED_ONLY, record=record)
     if plan.second.epochs and len(alerts):
         members = train_on_alerts(
             members, parts, alerts, plan=plan, folder=folder / "second", progress=progress
@@ -146,7 +159,7 @@ def train_on_alerts(
     that early stopping could use is left to the simulations: a handful of alerts would be noise.
     """
     rng = np.random.default_rng(plan.second.seed)
-    n_others = min(4 * _COPIES * len(alerts), len(parts["train"]))
+    n_others = min(2 * _COPIES * len(alerts), len(parts["train"]))
     others = rng.choice(len(parts["train"]), size=n_others, replace=False)
     mixed = join_prepared([*[alerts] * _COPIES, parts["train"].select(np.sort(others))])
     # the last epoch is taken: simulated validation cannot tell when alerts are learnt
@@ -193,11 +206,16 @@ def calibrate(logits: Values, samples: Prepared) -> tuple[float, float]:
     truth, weight = samples.is_real.astype(np.float64), class_weights(samples).astype(np.float64)
 
     def loss(terms: Values) -> float:
-        z = (logits - terms[1]) / np.exp(terms[0])
+        z = (logits - terms[1]) / _temperature(terms)
         return float(np.average(np.logaddexp(0.0, z) - truth * z, weights=weight))
 
     found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4})
-    return round(float(np.exp(found.x[0])), 4), round(float(found.x[1]), 4)
+    return round(_temperature(found.x), 4), round(float(found.x[1]), 4)
+
+
+def _temperature(terms: Values) -> float:
+    """Within a factor of four of 1: where nothing is wrong, the best would be 0."""
+    return float(np.exp(np.clip(terms[0], -_MAX_LOG, _MAX_LOG)))
 
 
 def probabilities(logits: Values, calibration: tuple[float, float]) -> Values:

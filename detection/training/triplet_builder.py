@@ -127,7 +127,10 @@ def _shards(
     step = SKIES_A_SHARD
     for block in range((plan.n_light_skies + step - 1) // step):
         first = _FIRST_LIGHT + 1_000_000 * plan.seed + block * step
-        yield f"light-{block:04d}", _light_maker(first, step)
+        yield (
+            f"light-{block:04d}",
+            _light_maker(first, min(step, plan.n_light_skies - block * step)),
+        )
     for i in range(plan.n_engine_pairs):
         seed = _FIRST_ENGINE + 100_000 * plan.seed + i
         yield f"engine-{seed:05d}", _engine_maker(seed)

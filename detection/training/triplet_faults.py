@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from detection.training.triplet_scene import MIDDLE, SCENE, Psf
+from detection.training.triplet_scene import MIDDLE, SCENE, Psf, render_points
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -170,6 +170,10 @@ def _ghost(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
     distance = np.hypot(_GRID_X - x, _GRID_Y - y)
     hole = float(rng.choice([0.0, rng.uniform(0.2, 0.7)])) * radius
     shape = ((distance < radius) & (distance >= hole)).astype(np.float32)
+    if rng.random() < 0.3:
+        # charge left behind by a masked star, or a patch: flat, square, a few pixels wide
+        half = max(0.9 * radius, 2.5)
+        shape = (np.maximum(np.abs(_GRID_X - x), np.abs(_GRID_Y - y)) < half).astype(np.float32)
     soft = gaussian_filter(shape, radius * float(rng.uniform(0.05, 0.5)))
     level = float(np.exp(rng.uniform(np.log(1.5), np.log(30.0))))
     if rng.random() < 0.75:
@@ -190,6 +194,17 @@ def _trail(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
     if rng.random() < 0.3:
         line = line * (0.5 + 0.5 * np.cos(2 * np.pi * along / rng.uniform(6.0, 30.0)))
     planes.science = planes.science + np.float32(level) * line.astype(np.float32)
+
+
+def _glint(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
+    """A tumbling satellite: flashes in a row, each like a star."""
+    angle, step = rng.uniform(0, np.pi), float(rng.uniform(2.5, 9.0)) * psf.fwhm
+    step = float(np.clip(step, 6.0, 24.0))
+    place = np.arange(-8, 9) * step
+    level = float(np.exp(rng.uniform(np.log(6.0), np.log(80.0)))) / psf.peak
+    flux = level * np.exp(rng.normal(0.0, 0.15, len(place)))
+    x, y = MIDDLE + place * np.cos(angle), MIDDLE + place * np.sin(angle)
+    planes.science = planes.science + render_points(psf, x, y, flux)
 
 
 def _spike(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
@@ -227,9 +242,9 @@ def _reference_fault(planes: Planes, psf: Psf, rng: np.random.Generator) -> None
     planes.science = planes.science + np.float32(rng.uniform(3.0, 40.0)) * np.exp(
         -0.5 * ((_GRID_X - MIDDLE) ** 2 + (_GRID_Y - MIDDLE) ** 2) / (psf.fwhm / 2.3548) ** 2
     )
-    filling = np.float32(rng.choice([0.0, -20.0, np.nan]))
+    filling = np.float32(rng.choice([0.0, -20.0]))
     planes.reference = np.where(empty, filling, planes.reference)
-    planes.matched = np.where(empty, np.nan_to_num(filling), planes.matched)
+    planes.matched = np.where(empty, filling, planes.matched)
 
 
 _FAULTS: dict[str, Fault] = {
@@ -239,6 +254,7 @@ _FAULTS: dict[str, Fault] = {
     "edge": _edge,
     "ghost": _ghost,
     "trail": _trail,
+    "glint": _glint,
     "spike": _spike,
     "background step": _step,
     "reference fault": _reference_fault,

@@ -138,3 +138,79 @@ def draw_psf(rng: np.random.Generator, fwhm: float, *, elongation: float = 0.15)
         split_x=float(size * np.cos(angle)),
         split_y=float(size * np.sin(angle)),
     )
+
+
+@dataclass(frozen=True)
+class Sky:
+    """One camera, field and subtraction.
+
+    Attributes
+    ----------
+    psf, reference_psf, matched_psf : Psf
+        Of the science frame, of the reference, and what the reference is convolved to.
+    reference_noise : float
+        Noise of the reference in units of the science frame's.
+    shot : float
+        Variance that a unit of signal adds.
+    shift : tuple of float
+        Error of registration (x, y) [pix].
+    flux_error : float
+        Fractional error of the reference's flux scale.
+    star_density : float
+        Mean number of stars in a scene.
+    resampling : float
+        Width of the smoothing that registration gave the template [pix].
+    whitening : float
+        Sigma of a last smoothing of the difference [pix]; 0 for none.
+    ringing : float
+        Strength of a last sharpening of the difference, which leaves rings; 0 for none.
+    shows_matched : bool
+        Whether the template plane is the convolved reference.
+    full_well : float
+        Level at which stars saturate.
+    """
+
+    psf: Psf
+    reference_psf: Psf
+    matched_psf: Psf
+    reference_noise: float
+    shot: float
+    shift: tuple[float, float]
+    flux_error: float
+    star_density: float
+    resampling: float
+    whitening: float
+    ringing: float
+    shows_matched: bool
+    full_well: float
+
+
+def draw_sky(rng: np.random.Generator) -> Sky:
+    """A camera, a night and a subtraction: one group of triplets shares them."""
+    fwhm = float(np.exp(rng.normal(np.log(2.8), 0.45)))
+    fwhm = float(np.clip(fwhm, 1.3, 9.0))
+    psf = draw_psf(rng, fwhm, elongation=0.12)
+    reference_psf = draw_psf(rng, fwhm * float(np.exp(rng.normal(-0.08, 0.18))), elongation=0.08)
+    width_error = float(rng.normal(0.0, np.exp(rng.uniform(np.log(0.003), np.log(0.08)))))
+    matched = Psf(
+        fwhm=fwhm * (1.0 + width_error),
+        wing=float(np.clip(psf.wing + rng.normal(0.0, 0.02), 0.0, 0.6)),
+        split_x=psf.split_x * float(rng.uniform(0.6, 1.2)),
+        split_y=psf.split_y * float(rng.uniform(0.6, 1.2)),
+    )
+    error = float(np.exp(rng.uniform(np.log(0.01), np.log(0.5)))) * fwhm / 2.5
+    return Sky(
+        psf=psf,
+        reference_psf=reference_psf,
+        matched_psf=matched,
+        reference_noise=float(np.exp(rng.uniform(np.log(0.12), np.log(1.1)))),
+        shot=float(np.exp(rng.uniform(np.log(0.003), np.log(0.3)))),
+        shift=(float(rng.normal(0.0, error)), float(rng.normal(0.0, error))),
+        flux_error=float(rng.normal(0.0, np.exp(rng.uniform(np.log(0.002), np.log(0.03))))),
+        star_density=float(np.exp(rng.uniform(np.log(1.0), np.log(60.0)))),
+        resampling=float(rng.uniform(0.25, 0.6)),
+        whitening=float(rng.choice([0.0, rng.uniform(0.4, 0.9)], p=[0.7, 0.3])),
+        ringing=float(rng.choice([0.0, rng.uniform(0.3, 1.5)], p=[0.7, 0.3])),
+        shows_matched=bool(rng.random() < 0.35),
+        full_well=float(np.exp(rng.uniform(np.log(300.0), np.log(20000.0)))),
+    )

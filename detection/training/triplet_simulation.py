@@ -20,9 +20,9 @@ from detection.training.triplet_scene import (
     MIDDLE,
     SCENE,
     Galaxies,
-    Psf,
+    Sky,
     draw_galaxies,
-    draw_psf,
+    draw_sky,
     render_galaxies,
     render_points,
 )
@@ -49,53 +49,27 @@ BOGUS_KINDS = (
     "edge",
     "ghost",
     "trail",
+    "glint",
     "spike",
     "background step",
     "reference fault",
 )
-_BOGUS_WEIGHTS = (0.27, 0.06, 0.13, 0.13, 0.05, 0.07, 0.06, 0.06, 0.03, 0.04, 0.03, 0.02, 0.05)
-
-
-@dataclass(frozen=True)
-class Sky:
-    """One camera, field and subtraction.
-
-    Attributes
-    ----------
-    psf, reference_psf, matched_psf : Psf
-        Of the science frame, of the reference, and what the reference is convolved to.
-    reference_noise : float
-        Noise of the reference in units of the science frame's.
-    shot : float
-        Variance that a unit of signal adds.
-    shift : tuple of float
-        Error of registration (x, y) [pix].
-    flux_error : float
-        Fractional error of the reference's flux scale.
-    star_density : float
-        Mean number of stars in a scene.
-    resampling : float
-        Width of the smoothing that registration gave the template [pix].
-    whitening : float
-        Sigma of a last smoothing of the difference [pix]; 0 for none.
-    shows_matched : bool
-        Whether the template plane is the convolved reference.
-    full_well : float
-        Level at which stars saturate.
-    """
-
-    psf: Psf
-    reference_psf: Psf
-    matched_psf: Psf
-    reference_noise: float
-    shot: float
-    shift: tuple[float, float]
-    flux_error: float
-    star_density: float
-    resampling: float
-    whitening: float
-    shows_matched: bool
-    full_well: float
+_BOGUS_WEIGHTS = (
+    0.27,
+    0.06,
+    0.12,
+    0.12,
+    0.05,
+    0.06,
+    0.05,
+    0.05,
+    0.06,
+    0.03,
+    0.04,
+    0.03,
+    0.02,
+    0.04,
+)
 
 
 @dataclass
@@ -112,36 +86,6 @@ class Scene:
     science_extra: FloatArray = field(default_factory=lambda: np.zeros((SCENE, SCENE), np.float32))
     reference_extra: FloatArray = field(
         default_factory=lambda: np.zeros((SCENE, SCENE), np.float32)
-    )
-
-
-def draw_sky(rng: np.random.Generator) -> Sky:
-    """A camera, a night and a subtraction: one group of triplets shares them."""
-    fwhm = float(np.exp(rng.normal(np.log(2.9), 0.4)))
-    fwhm = float(np.clip(fwhm, 1.3, 9.0))
-    psf = draw_psf(rng, fwhm, elongation=0.12)
-    reference_psf = draw_psf(rng, fwhm * float(np.exp(rng.normal(-0.08, 0.18))), elongation=0.08)
-    width_error = float(rng.normal(0.0, np.exp(rng.uniform(np.log(0.003), np.log(0.08)))))
-    matched = Psf(
-        fwhm=fwhm * (1.0 + width_error),
-        wing=float(np.clip(psf.wing + rng.normal(0.0, 0.02), 0.0, 0.6)),
-        split_x=psf.split_x * float(rng.uniform(0.6, 1.2)),
-        split_y=psf.split_y * float(rng.uniform(0.6, 1.2)),
-    )
-    error = float(np.exp(rng.uniform(np.log(0.01), np.log(0.5)))) * fwhm / 2.5
-    return Sky(
-        psf=psf,
-        reference_psf=reference_psf,
-        matched_psf=matched,
-        reference_noise=float(np.exp(rng.uniform(np.log(0.12), np.log(1.1)))),
-        shot=float(np.exp(rng.uniform(np.log(0.003), np.log(0.3)))),
-        shift=(float(rng.normal(0.0, error)), float(rng.normal(0.0, error))),
-        flux_error=float(rng.normal(0.0, np.exp(rng.uniform(np.log(0.002), np.log(0.03))))),
-        star_density=float(np.exp(rng.uniform(np.log(1.0), np.log(60.0)))),
-        resampling=float(rng.uniform(0.25, 0.6)),
-        whitening=float(rng.choice([0.0, rng.uniform(0.4, 0.9)], p=[0.7, 0.3])),
-        shows_matched=bool(rng.random() < 0.35),
-        full_well=float(np.exp(rng.uniform(np.log(300.0), np.log(20000.0)))),
     )
 
 
@@ -345,6 +289,9 @@ def _subtract(
     difference = planes.science - planes.matched + planes.difference_extra
     if sky.whitening > 0:
         difference = gaussian_filter(difference, sky.whitening, mode="nearest")
+    if sky.ringing > 0:
+        smooth = gaussian_filter(difference, 0.6 * sky.psf.fwhm, mode="nearest")
+        difference = difference + sky.ringing * (difference - smooth)
     difference = np.where(planes.missing, np.nan, difference).astype(np.float32)
     template = planes.matched if sky.shows_matched else planes.reference
     return planes.science, template, difference, truth

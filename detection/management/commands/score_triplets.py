@@ -9,6 +9,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ class Command(BaseCommand):
         try:
             triplets = open_triplets(options["file"], shape=(SIZE, SIZE, N_PLANES))
             ensemble = load(options["weights"], device=options["device"])
-            n_empty = self._write(triplets, ensemble, output)
+            with one_torch_thread():
+                n_empty = self._write(triplets, ensemble, output)
         except (TripletFileError, OSError, ValueError, RuntimeError) as error:
             raise CommandError(str(error)) from error
         if n_empty:
@@ -89,10 +91,13 @@ class Command(BaseCommand):
         self, triplets: TripletFile, ensemble: RealBogusEnsemble
     ) -> Iterator[tuple[int, float, float]]:
         """Index, score and error of every triplet, with progress on stderr."""
+        from detection.networks.real_bogus import score_in_order
+
+        n_threads = len(os.sched_getaffinity(0)) if ensemble.device == "cpu" else 1
         start = told = time.monotonic()
         index = 0
-        for batch in triplets.batches(_BATCH):
-            scores = ensemble.score(batch)  # type: ignore[arg-type]
+        batches = triplets.batches(_BATCH)
+        for scores in score_in_order(ensemble, batches, n_threads=n_threads):
             for score, error in zip(scores.score, scores.score_error, strict=True):
                 yield index, float(score), float(error)
                 index += 1
@@ -108,6 +113,19 @@ def load(weights: Path | None, *, device: str) -> RealBogusEnsemble:
     from detection.networks.real_bogus_weights import WEIGHTS_FILE, load_ensemble
 
     return load_ensemble(weights or WEIGHTS_FILE, device=device)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Batches run beside each other, so that none of them may take all processors."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def text(value: float) -> str:

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from detection.networks.real_bogus import RealBogusEnsemble, RealBogusNetwork
+from detection.networks.real_bogus import (
+    RealBogusEnsemble,
+    RealBogusNetwork,
+    orient,
+    score_in_order,
+)
 from detection.networks.real_bogus_input import FIELD, SIZE, is_usable, normalise, to_channels
 from detection.networks.real_bogus_weights import (
     WEIGHTS_FILE,
@@ -119,6 +124,27 @@ def test_one_member_scores_all_orientations_alike() -> None:
     for turned in (np.rot90(triplets, axes=(1, 2)), triplets[:, ::-1], triplets[:, :, ::-1]):
         np.testing.assert_allclose(ensemble.score(turned.copy()).score, score, atol=1e-5)
     assert np.ptp(score) > 0
+
+
+@pytest.mark.parametrize("view", range(8))
+def test_turning_the_kernels_is_turning_the_picture(view: int) -> None:
+    (member,) = seeded_members(1)
+    channels = to_channels(normalise(torch.from_numpy(draw_triplets(15))))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            member.turned(view)(channels), member(orient(channels, view)), atol=1e-4, rtol=0
+        )
+
+
+def test_batches_come_back_in_order_from_several_threads() -> None:
+    triplets = draw_triplets(16, n=90)
+    ensemble = RealBogusEnsemble(seeded_members(2))
+    parts = (triplets[first : first + 8] for first in range(0, 90, 8))
+    scores = list(score_in_order(ensemble, parts, n_threads=3))
+    assert [len(part) for part in scores] == [8] * 11 + [2]
+    together = np.concatenate([part.score for part in scores])
+    # other batch sizes sum in another order
+    np.testing.assert_allclose(together, ensemble.score(triplets).score, atol=1e-5)
 
 
 def test_folding_the_normalisation_leaves_the_function_as_it_is() -> None:
