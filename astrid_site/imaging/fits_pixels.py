@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from numpy.typing import NDArray
 
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -39,28 +40,31 @@ def decode_pixels(job: dict[str, Any]) -> int:
         Number of finite pixels.
     """
     ny, nx = job["shape"]
-    values = job["values"]
-    raw = _tiles(job) if job["kind"] == "compressed" else _plain(job)
-    raw = raw.reshape(ny, nx)
-    pixels = open_memmap(job["output"], mode="w+", dtype=np.float32, shape=(ny, nx))
-    blank = _blank(values, raw)
-    finite = 0
     rows = max(1, _BLOCK_PIXELS // nx)
-    for start in range(0, ny, rows):
-        block = _scale(raw[start : start + rows], values, blank=blank)
-        finite += int(np.isfinite(block).sum())
-        pixels[start : start + rows] = block
+    finite = 0
+    with Path(job["output"]).open("wb") as output:
+        layout = {"descr": "<f4", "fortran_order": False, "shape": (ny, nx)}
+        write_array_header_1_0(output, layout)
+        for raw in _tiles(job, rows) if job["kind"] == "compressed" else _plain(job, rows):
+            block = _scale(raw, job["values"], blank=_blank(job["values"], raw))
+            finite += int(np.isfinite(block).sum())
+            output.write(np.ascontiguousarray(block, dtype="<f4").data)
     return finite
 
 
-def _plain(job: dict[str, Any]) -> NDArray[Any]:
+def _plain(job: dict[str, Any], rows: int) -> Iterator[NDArray[Any]]:
+    """Blocks of rows, read one at a time: neither file nor frame is ever whole in memory."""
     dtype = np.dtype(_DTYPES[job["values"]["BITPIX"]])
-    count = job["data_bytes"] // dtype.itemsize
-    # mapped, not read: blocks are converted one at a time, so memory stays small
-    return np.memmap(job["path"], dtype=dtype, mode="r", offset=job["data_offset"], shape=(count,))
+    ny, nx = job["shape"]
+    with Path(job["path"]).open("rb") as stream:
+        stream.seek(job["data_offset"])
+        for first in range(0, ny, rows):
+            count = min(rows, ny - first) * nx
+            block = np.fromfile(stream, dtype=dtype, count=count)
+            yield block.reshape(-1, nx)
 
 
-def _tiles(job: dict[str, Any]) -> NDArray[Any]:
+def _tiles(job: dict[str, Any], rows: int) -> Iterator[NDArray[Any]]:
     from astropy.io import fits
 
     with Path(job["path"]).open("rb") as stream:
@@ -76,7 +80,9 @@ def _tiles(job: dict[str, Any]) -> NDArray[Any]:
     padding = b"\0" * (-len(data) % 2880)
     file = io.BytesIO(primary + header.tostring().encode("ascii") + data + padding)
     with fits.open(file, memmap=False, do_not_scale_image_data=True) as hdus:
-        return np.asarray(hdus[1].data)
+        raw = np.asarray(hdus[1].data).reshape(job["shape"])
+    for first in range(0, len(raw), rows):
+        yield raw[first : first + rows]
 
 
 def _blank(values: dict[str, Any], raw: NDArray[Any]) -> int | None:

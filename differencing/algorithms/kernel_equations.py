@@ -62,7 +62,9 @@ class Equations:
     noise: Tensor
 
     def select(self, keep: Tensor | slice) -> Equations:
-        """The equations of some stars; those of a slice are not copied."""
+        """The equations of some stars; those of a slice, or of all, are not copied."""
+        if isinstance(keep, Tensor) and bool(keep.all()):
+            return self
         columns = (self.a, self.b, self.c, self.n_pixels, self.terms, self.noise)
         return Equations(*(column[keep] for column in columns))
 
@@ -98,6 +100,8 @@ def build_equations(
     weight = _weights(
         planes, positions, stamp_half_width=stamp_half_width, kernel_power=kernel_power
     )
+    m = (2 * kernel_half_width + 1) ** 2
+    a = fixed.new_empty(len(positions), m, m)
 
     def build(start: int) -> tuple[Tensor, ...]:
         chunk = slice(start, start + _CHUNK)
@@ -111,11 +115,12 @@ def build_equations(
         used = weight[chunk] * good
         variance = cut_stamps(planes.moving_variance, part, half_width=margin, outside=0.0)
         noise = _noise_share(variance * (1 - bad), weight=used)
-        return *_stamp_equations(fixed[chunk], moving, weight=used), noise
+        a[chunk], *others = _stamp_equations(fixed[chunk], moving, weight=used)
+        return *others, noise
 
     with ThreadPoolExecutor(max(planes.threads, 1)) as pool:
         parts = list(pool.map(build, range(0, len(positions), _CHUNK)))
-    a, b, c, n, noise = (torch.cat(column) for column in zip(*parts, strict=True))
+    b, c, n, noise = (torch.cat(column) for column in zip(*parts, strict=True))
     return Equations(a, b, c, n, torch.from_numpy(terms).to(a.device), noise.double())
 
 

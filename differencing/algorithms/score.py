@@ -301,13 +301,14 @@ def _darker_quarter(variance: FloatArray, good: BoolArray) -> FloatArray:
 
 
 def scaled_variance(filtered: Filtered, *, error: ModelError, noise: NoiseTruth) -> FloatArray:
-    """Per-pixel variance of the difference, in two of the score's three terms.
+    """Per-pixel variance of the difference, in two of the score's three terms; made in place.
 
     They are the noise, scaled to that of blank sky, and the error of the subtracted flux; that of
     the position is in the score alone. The static light of a pixel is approximated by the static
     signal times the PSF's peak over its squared norm.
     """
-    variance = np.float32(_bounded(noise.pull_width) ** 2) * filtered.variance
+    variance = filtered.variance
+    variance *= np.float32(_bounded(noise.pull_width) ** 2)
     if error.flux_fraction > 0:
         ny, nx = filtered.psf.shape
         central = filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.signal import oaconvolve
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.inspection import grid_positions
@@ -218,6 +217,9 @@ def _preconvolve(
     data: FloatArray, variance: FloatArray, psf: PsfField
 ) -> tuple[FloatArray, FloatArray]:
     """Data and variance after convolution with the other image's central PSF."""
+    # a third of a second to load, for what few pairs need
+    from scipy.signal import oaconvolve
+
     kernel = central_psf(psf)
     smooth = oaconvolve(data, kernel, mode="same").astype(np.float32)
     power = oaconvolve(variance, kernel**2, mode="same").astype(np.float32)

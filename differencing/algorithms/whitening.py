@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal import fftconvolve, oaconvolve
 
 from astrid_site.imaging.psf import PsfField, measure_fwhm
 from differencing.algorithms.score import pulls, robust_width
@@ -154,6 +153,9 @@ def whiten(filtered: Filtered, colour: NoiseColour) -> Filtered:
     ----------
     .. [1] Zackay & Ofek 2017, ApJ 836, 187, section 3 (matched filter in correlated noise).
     """
+    # a third of a second to load, for what few pairs need
+    from scipy.signal import fftconvolve
+
     kernel, power = _whitening_kernel(colour)
     squared = fftconvolve(kernel, kernel)
     psf = _filtered_psf(filtered.psf, kernel)
@@ -184,11 +186,15 @@ def _whitening_kernel(colour: NoiseColour) -> tuple[Float64, float]:
 
 
 def _convolve(plane: FloatArray, kernel: Float64) -> FloatArray:
+    from scipy.signal import oaconvolve
+
     return np.asarray(oaconvolve(plane, kernel.astype(np.float32), mode="same"), dtype=np.float32)
 
 
 def _filtered_psf(psf: PsfField, kernel: Float64) -> PsfField:
     """The PSF field through the filter."""
+    from scipy.signal import fftconvolve
+
     images = np.stack([fftconvolve(image, kernel, mode="same") for image in psf.coefficients])
     field = replace(psf, coefficients=images.astype(np.float32))
     return replace(field, fwhm_pix=measure_fwhm(_central(field)))

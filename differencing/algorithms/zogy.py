@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.psf import PsfField
@@ -136,6 +135,9 @@ def match_fluxes(pair: Pair, stars: Stars, *, max_stars: int) -> FluxRatio:
 
 def _weighed_fluxes(pair: Pair, x: int, y: int) -> tuple[float, float] | None:
     """Flux ratio of one star and its weight; None where either image shows no star."""
+    # a third of a second to load, for what few pairs need
+    from scipy.signal import fftconvolve
+
     of_science = pair.science_psf.at(float(x), float(y))[0]
     of_template = pair.template_psf.at(float(x), float(y))[0]
     common = fftconvolve(of_science, of_template, mode="full")
@@ -148,6 +150,8 @@ def _weighed_fluxes(pair: Pair, x: int, y: int) -> tuple[float, float] | None:
 
 def _weighed(data: FloatArray, x: int, y: int, *, blur: FloatArray, weight: FloatArray) -> float:
     """Weighted sum of the blurred data: the blur is moved onto the weight."""
+    from scipy.signal import fftconvolve
+
     moved = fftconvolve(weight, blur[::-1, ::-1], mode="same")
     half = min(blur.shape[0], weight.shape[0]) // 2
     middle = moved.shape[0] // 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 Float64 = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -253,5 +253,6 @@ def _beyond_chance(
     area = max((high[0] - low[0]) * (high[1] - low[1]), 1.0)
     expected = float(inside.sum()) * target.size * np.pi * tolerance**2 / area
     # three pairs define the hypothesis and prove nothing
-    chance = float(poisson.sf(n_inliers - 4, expected)) * max(n_tried, 1)
+    by_chance = float(pdtrc(n_inliers - 4, expected)) if n_inliers >= 4 else 1.0
+    chance = by_chance * max(n_tried, 1)
     return chance < _FALSE_ALARM

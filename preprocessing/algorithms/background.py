@@ -65,24 +65,10 @@ class Background:
         noise_map = self.noise_map * np.float32(factor)
         return replace(self, noise_map=noise_map, noise=self.noise * factor)
 
-    def thinned(self, step: int) -> Background:
-        """The same sky with every ``step``-th pixel of its maps, copied."""
-        part = (slice(None, None, step), slice(None, None, step))
-        return replace(
-            self,
-            level=self.level[part].copy(),
-            noise_map=self.noise_map[part].copy(),
-            sources=self.sources[part].copy(),
-        )
-
     def at_rows(self, rows: NDArray[np.intp]) -> Background:
-        """The sky of some rows of the frame, in that order."""
-        return replace(
-            self,
-            level=self.level[rows],
-            noise_map=self.noise_map[rows],
-            sources=self.sources[rows],
-        )
+        """Noise and sources of some rows of the frame, in that order; without the level."""
+        noise_map, sources = self.noise_map[rows], self.sources[rows]
+        return replace(self, level=self.level[:0], noise_map=noise_map, sources=sources)
 
 
 def row_bands(shape: tuple[int, int]) -> NDArray[np.intp]:

@@ -112,9 +112,13 @@ def find_cosmic_rays(
     psf: Moffat,
     sigma: float = 6.0,
 ) -> Index:
-    """Flat positions of the pixels that ``mask_cosmic_rays`` flags, for the noise of the sky."""
-    work = data.copy()
+    """Flat positions of the pixels that ``mask_cosmic_rays`` flags, for the noise of the sky.
+
+    ``data`` is worked on, and put right again at the end: a copy would be a plane of the frame.
+    """
+    work, hidden = data, data[bad]
     work[bad] = 0.0
+    replaced: list[tuple[Index, FloatArray]] = []
     ratios, filters = sharpest_ratios(psf), compact_filters(psf)
     hits = np.zeros(data.shape, dtype=np.bool_)
     usable = ~bad
@@ -134,12 +138,16 @@ def find_cosmic_rays(
         hits.ravel()[new] = True
         # what is hit is no neighbour to learn from; it stays trusted as what replaced it
         unhit.ravel()[new] = False
+        replaced.append((new, work.ravel()[new]))
         work.ravel()[new] = _good_neighbour_mean(work, unhit, at=new)
         around = _neighbours_of(new, data.shape)
         floor = np.float32(_TRACK_FLOOR) * noise.ravel()[around]
         candidates = around[unhit.ravel()[around] & (work.ravel()[around] > floor)]
         sigma = min(sigma, _TRACK_SIGMA)
         is_near = True
+    for at, values in replaced:
+        data.ravel()[at] = values
+    data[bad] = hidden
     return _with_tails(hits, data, noise, unhit=unhit)
 
 

@@ -14,7 +14,13 @@ from astrid_site.imaging.psf import PsfField
 from preprocessing.algorithms.background import Background, fit_background, row_bands
 from preprocessing.algorithms.cosmic_rays import find_cosmic_rays
 from preprocessing.algorithms.dead_pixels import mask_dead_pixels
-from preprocessing.algorithms.masking import estimate_saturation, mask_saturation
+from preprocessing.algorithms.frame_planes import (
+    known_noise,
+    known_variance,
+    subtract_sky,
+    thinned,
+    with_masks,
+)
 from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.noise import (
     GainEstimate,
@@ -24,7 +30,6 @@ from preprocessing.algorithms.noise import (
 )
 from preprocessing.algorithms.psf_fit import MIN_STARS, estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
-from preprocessing.algorithms.row_strips import row_strips
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
 from preprocessing.algorithms.trail_fit import Trail
@@ -39,11 +44,6 @@ from preprocessing.algorithms.zero_point import (
 FloatArray = NDArray[np.float32]
 Metric = float | int | str | None | list[dict[str, float]]
 
-_MIN_SIDE = 48
-# the variance of a smaller or a larger unit, or its square, is no number of single precision
-_VALUES = (1e-14, 1e14)
-# step of what is kept of planes that nobody needs any more: a background box
-_THIN = 64
 # the first, rough width of the PSF needs no more pixels and stars than these
 _ROUGH_SIDE = 1024
 _ROUGH_STARS = 40
@@ -106,18 +106,10 @@ class Preprocessed:
     notes: tuple[str, ...]
 
     def without_pixels(self) -> Preprocessed:
-        """What is known of the frame, its planes thinned to a pixel of each box."""
-        part = (slice(None, None, _THIN), slice(None, None, _THIN))
-        image = self.image.with_(
-            data=self.image.data[part].copy(),
-            mask=self.image.mask[part].copy(),
-            variance=None if self.image.variance is None else self.image.variance[part].copy(),
-        )
-        return replace(self, image=image, background=self.background.thinned(_THIN))
-
-    def without_sky_maps(self) -> Preprocessed:
-        """The same with the maps of the background thinned to a pixel of each box."""
-        return replace(self, background=self.background.thinned(_THIN))
+        """What is known of the frame, its image thinned to a pixel of each box."""
+        planes = {name: getattr(self.image, name) for name in ("data", "mask", "variance")}
+        thin = {name: None if p is None else thinned(p) for name, p in planes.items()}
+        return replace(self, image=self.image.with_(**thin))
 
 
 def preprocess_image(
@@ -127,6 +119,7 @@ def preprocess_image(
     given_psf: PsfField | None = None,
     given_variance: FloatArray | None = None,
     given_mask: MaskArray | None = None,
+    in_place: bool = False,
 ) -> Preprocessed:
     """Calibrate one frame: mask, sky, variance, stars, cosmic rays, PSF, zero point, depth.
 
@@ -142,6 +135,9 @@ def preprocess_image(
         Variance to use instead of measuring it; pixels where it is not positive are masked.
     given_mask : NDArray[uint16], shape (ny, nx), optional
         Planes added to the frame's own mask.
+    in_place : bool
+        Whether to overwrite the pixels of ``image``, and to keep of the maps of the sky but one
+        pixel of each box: half of the memory.
 
     Returns
     -------
@@ -160,13 +156,15 @@ def preprocess_image(
     """
     settings = config or PreprocessConfig()
     notes: list[str] = []
-    frame = _with_masks(image, given_mask=given_mask, given_variance=given_variance)
+    frame = with_masks(image, given_mask=given_mask, given_variance=given_variance)
     background = fit_background(frame, box=settings.box)
     gain = estimate_gain(frame, background)
     notes += _gain_notes(gain, given_variance)
-    frame = _subtract(frame, background)
+    frame = subtract_sky(frame, background, in_place=in_place)
+    if in_place:
+        background = replace(background, level=thinned(background.level))
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
-    noise = background.noise_map if given_variance is None else _known_noise(given_variance)
+    noise = background.noise_map if given_variance is None else known_noise(given_variance)
     frame, core, n_cosmic_rays = _clean(frame, noise, settings=settings, given_psf=given_psf)
     frame, trails = _mask_trails(frame, core, background.noise, settings=settings)
     notes += [trail.in_words() for trail in trails]
@@ -179,7 +177,10 @@ def preprocess_image(
         variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
         frame = frame.with_(variance=variance)
     else:
-        frame = frame.with_(variance=_known_variance(given_variance))
+        frame = frame.with_(variance=known_variance(given_variance))
+    if in_place:
+        thin_noise, thin_sources = thinned(background.noise_map), thinned(background.sources)
+        background = replace(background, noise_map=thin_noise, sources=thin_sources)
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
     stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
@@ -209,47 +210,6 @@ def preprocess_image(
     return Preprocessed(frame, stars, background, metrics, tuple(notes))
 
 
-def _with_masks(
-    image: Image, *, given_mask: MaskArray | None, given_variance: FloatArray | None
-) -> Image:
-    """The frame with finite pixels, and every reason to distrust one in its mask."""
-    if min(image.shape) < _MIN_SIDE:
-        msg = f"the frame is too small to calibrate: {image.shape[1]} x {image.shape[0]} pixels"
-        raise AlgorithmError(msg, nx=image.shape[1], ny=image.shape[0], side_required=_MIN_SIDE)
-    mask = image.mask.copy()
-    data = image.data
-    if given_mask is not None:
-        mask |= given_mask
-    for rows in row_strips(mask.shape):
-        usable = np.isfinite(image.data[rows])
-        if given_variance is not None:
-            usable &= np.isfinite(given_variance[rows]) & (given_variance[rows] > 0)
-        if not usable.all():
-            mask[rows][~usable] |= np.uint16(MaskPlane.NO_DATA)
-        lost = is_bad(mask[rows], MaskPlane.NO_DATA)
-        if lost.any() and not (image.data[rows][lost] == 0).all():
-            # what was read holds 0 there already: a copy of the frame is seldom needed
-            data = data.copy() if data is image.data else data
-            data[rows][lost] = 0.0
-    _require_plain_numbers(data)
-    frame = image.with_(data=data.astype(np.float32, copy=False), mask=mask, variance=None)
-    level = image.saturation
-    if level is None or not level > 0:
-        frame = frame.with_(saturation=estimate_saturation(frame.data, frame.mask))
-    return frame.with_(mask=mask_saturation(frame))
-
-
-def _require_plain_numbers(data: FloatArray) -> None:
-    """Refuse values whose squares single precision does not hold; a constant frame is another's."""
-    spread = float(np.ptp(np.percentile(data[::16, ::16], (1.0, 99.0))))
-    if spread > 0 and not _VALUES[0] <= spread <= _VALUES[1]:
-        msg = (
-            f"the pixels spread over {spread:.1g} units, beyond what single precision can hold "
-            f"the noise of: scale them to between {_VALUES[0]:g} and {_VALUES[1]:g}"
-        )
-        raise AlgorithmError(msg, spread=spread)
-
-
 def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[str]:
     """What the user should know about the noise model."""
     if given_variance is not None:
@@ -261,30 +221,6 @@ def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[s
     if gain.source == "sky_only":
         return ["no gain in the header and no sky to measure it: sources have no photon noise"]
     return []
-
-
-def _subtract(image: Image, background: Background) -> Image:
-    """The frame without its sky; the saturation level moves down with it."""
-    data = np.empty(image.shape, dtype=np.float32)
-    for rows in row_strips(image.shape):
-        np.subtract(image.data[rows], background.level[rows], out=data[rows])
-        unusable = is_bad(image.mask[rows], MaskPlane.NO_DATA)
-        if unusable.any():
-            data[rows][unusable] = 0.0
-    saturation = image.saturation
-    if saturation is not None:
-        saturation = saturation - background.median
-    return image.with_(data=data, saturation=saturation)
-
-
-def _known_variance(given: FloatArray) -> FloatArray:
-    """A given variance, 1 where it is none: it must be able to divide."""
-    return np.where(np.isfinite(given) & (given > 0), given, np.float32(1)).astype(np.float32)
-
-
-def _known_noise(given: FloatArray) -> FloatArray:
-    """Standard deviation of a given variance."""
-    return np.sqrt(_known_variance(given))
 
 
 def _clean(

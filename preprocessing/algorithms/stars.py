@@ -178,7 +178,7 @@ def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.vo
     if image.variance is None:
         msg = "image: the variance is missing"
         raise ValueError(msg)
-    sep.set_extract_pixstack(max(300_000, data.size // 4))
+    sep.set_extract_pixstack(max(300_000, data.size // 8))
     sep.set_sub_object_limit(16_384)
     kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
     try:

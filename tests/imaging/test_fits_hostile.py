@@ -296,10 +296,11 @@ def _children() -> set[int]:
 
 
 def test_a_reader_without_memory_says_so(tmp_path: Path) -> None:
-    side = 20_000
-    job = _job(tmp_path, GOOD, kind="image", shape=(side, side))
-    job["pixels"]["data_bytes"] = 2 * side**2  # type: ignore[index]
-    os.truncate(tmp_path / "upload.fits", samples.BLOCK + 2 * side**2)
+    # frames are read row by row: only a row can be too much
+    ny, nx = 4, 100_000_000
+    job = _job(tmp_path, GOOD, kind="image", shape=(ny, nx))
+    job["pixels"]["data_bytes"] = 2 * ny * nx  # type: ignore[index]
+    os.truncate(tmp_path / "upload.fits", samples.BLOCK + 2 * ny * nx)
     limits = GateLimits(memory_bytes=600 * 2**20)
     with pytest.raises(ImageReadError) as refusal:
         run_reader(job, folder=tmp_path, file_name="x", limits=limits)

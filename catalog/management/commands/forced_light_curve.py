@@ -64,6 +64,9 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Run the series; bad input ends in one line and exit code 2."""
+        if options["threads"] < 1:
+            msg = f"--threads: at least 1 is needed, got {options['threads']}"
+            raise CommandError(msg, returncode=_EXIT_BAD_INPUT)
         try:
             _measure_series(options, self.stderr.write)
         except (ImageReadError, AlgorithmError) as error:
@@ -123,7 +126,7 @@ def _measure_series(options: dict[str, Any], say: Any) -> None:
     # torch and its relatives take a second to load: only once the arguments are known to be good
     import torch
 
-    torch.set_num_threads(max(1, options["threads"]))
+    torch.set_num_threads(options["threads"])
     place, common = _place(frames, options)
     rows = {name: SeriesRow(name) for name in frames.paths}
     reference = _make_reference(frames, common, rows, options)

@@ -19,6 +19,7 @@ from django.core.management.base import BaseCommand, CommandError
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.fits_io import ImageSource, read_image
 from astrid_site.imaging.fits_process import reader_usage
+from astrid_site.imaging.fits_reader_child import own_peak_kib
 from astrid_site.imaging.image import Image
 from detection.management.subtraction_frames import bring_together
 from detection.management.subtraction_given import given_mask, read_given
@@ -142,7 +143,7 @@ class _StageClock:
     def report(self) -> dict[str, Any]:
         """Seconds per stage and peak memory [MB] of this process and of its readers."""
         own, readers = resource.getrusage(resource.RUSAGE_SELF), reader_usage()
-        peaks = own.ru_maxrss / 1024.0, readers.peak_mb
+        peaks = own_peak_kib() / 1024.0, readers.peak_mb
         return {
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "total_seconds": round(time.perf_counter() - self._start, 4),
@@ -181,15 +182,13 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     torch.set_num_threads(1)
     with clock.stage("preprocess"):
         reference, science = _calibrate(pair, given, threads=options["threads"])
-        # what was read and given beside it has done its work
-        pair = {name: replace(source, image=science.image) for name, source in pair.items()}
-        given.clear()
     with clock.stage("register"):
         frames = bring_together(
             reference, science, aligned=options["aligned"], threads=options["threads"]
         )
         template, science = frames.template, frames.science
         reference = reference.without_pixels()
+        pair["reference"] = replace(pair["reference"], image=reference.image)
     _require_psfs(reference, science)
     with clock.stage("subtract"):
         subtraction = subtract(
@@ -268,8 +267,11 @@ def _calibrate(
     from preprocessing.algorithms.preprocess import preprocess_image
 
     def calibrate(name: str) -> Preprocessed:
-        frame = _named(name, preprocess_image, pair[name].image, **given[name])
-        return frame.without_sky_maps()
+        frame = _named(name, preprocess_image, pair[name].image, **given[name], in_place=True)
+        # what was read and given beside it has done its work
+        pair[name] = replace(pair[name], image=frame.image)
+        given[name].clear()
+        return frame
 
     with ThreadPoolExecutor(min(threads, len(_ROLES))) as pool:
         reference, science = pool.map(calibrate, _ROLES)
