@@ -20,6 +20,7 @@ from astrid_site.imaging.photometry import (
 )
 from detection.algorithms.candidates import Candidates, DifferenceProducts
 from detection.algorithms.features import BatchFluxes, describe_features, finite_or_none
+from detection.algorithms.photon_errors import photon_excess, with_own_photons
 from detection.algorithms.shape import Shapes, fit_dipoles, measure_shapes
 from detection.algorithms.surroundings import (
     StarPositions,
@@ -188,7 +189,8 @@ def measure(
     -------
     list of Measurement
         One for each candidate, in their order. Errors are scaled by the scatter of blank-sky
-        fluxes of this very difference, because its noise is correlated.
+        fluxes of this very difference, because its noise is correlated; the photons of a
+        brightening source count as its filters correlate them.
 
     Raises
     ------
@@ -205,12 +207,18 @@ def measure(
         mask=_mask_candidates(subtraction, candidates),
     )
     trees = (bright_star_tree(stars), saturated_tree(science.mask, template.mask))
+    photons = photon_excess(science, subtraction.psf)
     measurements: list[Measurement] = []
     for start in range(0, len(candidates), _BATCH):
         part = slice(start, start + _BATCH)
         batch = Candidates(*(getattr(candidates, f.name)[part] for f in fields(Candidates)))
         measurements += _measure_batch(
-            subtraction, template, science, batch=batch, trees=trees, noise_scale=noise_scale
+            subtraction,
+            template,
+            science,
+            batch=batch,
+            trees=trees,
+            noise=(noise_scale, photons),
         )
     return measurements
 
@@ -232,16 +240,21 @@ def _measure_batch(
     *,
     batch: Candidates,
     trees: tuple[cKDTree | None, cKDTree | None],
-    noise_scale: float,
+    noise: tuple[float, float],
 ) -> list[Measurement]:
-    """Measure at most a thousand candidates together."""
+    """Measure at most a thousand candidates together.
+
+    ``noise`` is the scale of the errors, and what a source's own photons add to their squares.
+    """
     score_stamps = _stamps(subtraction, subtraction.score, batch)
     stamps = _without_zeroed(_stamps(subtraction, subtraction.difference, batch), score_stamps)
     sign = batch.sign[:, None, None].astype(np.float32)
     signal = np.asarray(stamps.data * sign, dtype=np.float32)
     fluxes = BatchFluxes(
         # a candidate sits on a good pixel, so some flux is always measurable; the mask cut judges
-        difference=fit_stamp_fluxes(stamps, noise_scale=noise_scale, max_lost_weight=1.0),
+        difference=with_own_photons(
+            fit_stamp_fluxes(stamps, noise_scale=noise[0], max_lost_weight=1.0), noise[1]
+        ),
         science=fit_stamp_fluxes(_stamps(subtraction, science.data, batch), max_lost_weight=1.0),
         template=fit_stamp_fluxes(_stamps(subtraction, template.data, batch), max_lost_weight=1.0),
     )

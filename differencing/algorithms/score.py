@@ -23,8 +23,8 @@ _BANDS = 32
 #: Fewer rows than this in a band would leave few pairs of neighbours along y.
 _MIN_BAND = 4
 _BATCH = 64
-#: The light beyond this score is surely a source's; its sky is judged in cells of this side [pix].
-_STANDS_OUT = 5.0
+#: Less significant light hardly changes the variance; the sky is judged in cells of this side [pix].
+_STANDS_OUT = 3.5
 _CELL_PIX = 64
 #: An empirical rescale outside this range means the noise model is wrong, not just coarse.
 RESCALE_RANGE = (0.5, 2.0)
@@ -263,10 +263,10 @@ def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
     """Variance of the signal were the brightening sources not there, a new array.
 
     The variance of the science image is that of the light it shows, and with it the noise of a
-    source of S/N 15 is 15 % more than that against which it stands out. Only light beyond 5 sigma
-    is taken for a source's: a peak of noise raises its own variance as well, and without that
-    a third more of them would pass for candidates. Nothing is taken off below the darker quarter
-    of the neighbourhood, which is sky. A fading source has its photons in the template.
+    source of S/N 15 is 15 % more than that against which it stands out, one of S/N 5 by 4 %. A
+    peak of noise raises its own variance as well: taken off, too, positive peaks are as frequent
+    as noise makes them. Nothing is taken off below the darker quarter of the neighbourhood, which
+    is sky. A fading source has its photons in the template.
     """
     still = filtered.signal_variance.copy()
     if own_variance <= 0:
@@ -280,8 +280,7 @@ def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
         index = np.nonzero(standing)
         if len(index[0]):
             sky = np.minimum(_darker_quarter(value, good)[index[1] // _CELL_PIX], value[index])
-            sure = signal[index] - np.float32(_STANDS_OUT) * np.sqrt(value[index])
-            own = sure * np.float32(own_variance / norm)
+            own = signal[index] * np.float32(own_variance / norm)
             value[index] = np.maximum(value[index] - own, sky)
     return still
 
