@@ -18,7 +18,7 @@ Tensor = torch.Tensor
 FloatArray = NDArray[np.float32]
 
 #: Strengths of the regularisation among which cross-validation chooses.
-_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 #: Fewest stars for a spatial order to be tried; cross-validation decides.
 _STARS_FOR_ORDER = {0: 0, 1: 6, 2: 24, 3: 60}
 _MAX_ITERATIONS = 4

@@ -27,11 +27,12 @@ FloatArray = NDArray[np.float32]
 _BLANK_SAMPLE = 7
 #: Side of a tile that holds any filter with all that it leaves around it [pix].
 _SMALL_TILE = 128
-#: Least power of correlated noise, relative to white noise of the same variance.
+#: Least power of correlated noise, relative to white noise of the same variance, that filters are
+#: made for: resampling leaves next to nothing of some frequencies, which must not be lifted.
 _LEAST_COLOUR = 0.02
-#: Neighbours less correlated than this are taken as white: a reference with pixels of the same
-#: width has 0.13, and to lift the frequencies it lacks sharpens what is left of stars.
-_LEAST_LINK = 0.3
+#: Neighbours less correlated than this are taken as white; a reference with pixels of the same
+#: width has 0.13.
+_LEAST_LINK = 0.05
 #: Most variance that a pixel may owe to interpolation, relative to its noise.
 _MAX_INTERPOLATED = 0.2
 
@@ -59,7 +60,9 @@ class TileGroup:
             _blank(self._samples(plane), self._samples(pair.bad) == 0)[:, None, None]
             for plane in (pair.science_variance, pair.template_variance)
         ]
-        noise = (blank[0], blank[1] if self._colour is None else blank[1] * self._colour)
+        noise = (blank[0], blank[1])
+        if self._colour is not None:
+            noise = (blank[0], blank[1] * self._colour.clamp(min=_LEAST_COLOUR))
         self._terms_order = matching.terms_order
         self._filters = matching.filters(
             self._x, self._y, tiling=tiling, corners=corners, noise=noise
@@ -258,15 +261,15 @@ def _product(spectra: list[Tensor], reduce: Callable[[Tensor], Tensor]) -> Tenso
 
 
 def _noise_colour(pair: Pair, size: int, *, device: str) -> Tensor | None:
-    """Power of the template's noise relative to white noise of its variance, (size, size // 2 + 1).
+    """Power of the template's noise over white noise's of its variance, (1, size, size // 2 + 1).
 
-    Resampling leaves next to nothing of some frequencies: a floor keeps them from being lifted.
+    None where neighbours are hardly correlated.
     """
     if pair.template_correlation is None or _next_to(pair.template_correlation) < _LEAST_LINK:
         return None
     correlation = to_tensor(pair.template_correlation, device)
     transform = SmallImageTransform(correlation.shape[-1], size, device=device)
-    return transform(correlation).real.clamp(min=_LEAST_COLOUR)
+    return transform(correlation).real.clamp(min=0.0)[None]
 
 
 def _next_to(correlation: FloatArray) -> float:

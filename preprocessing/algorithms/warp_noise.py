@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,8 +12,10 @@ from preprocessing.algorithms.two_pass import LineKernel
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-#: Largest lag [science pix]: the kernel's own width on a reference with pixels 2.5 times as wide.
-_REACH = 8
+#: Largest lag at most [science pix]: twice the kernel's reach on a reference with pixels 2.5 times
+#: as wide. A difference weighs frequencies that hold a thousandth of the noise; to cut the tail of
+#: the correlation would put more than that there.
+_LARGEST_REACH = 16
 _MAX_NODES = 400
 
 
@@ -31,7 +35,7 @@ def resampled_correlation(
 
     Returns
     -------
-    NDArray[float32], shape (17, 17)
+    NDArray[float32], shape (2 reach + 1, 2 reach + 1)
         Coefficient at each lag (dy, dx) of output pixels, 1 in the middle.
 
     Notes
@@ -47,7 +51,9 @@ def resampled_correlation(
         place + matrices[:, axis, 0] * off[0] + matrices[:, axis, 1] * off[1]
         for axis, place in enumerate((x, y))
     )
-    lags = np.arange(-_REACH, _REACH + 1, dtype=np.float64)
+    width = float(np.sqrt(np.median(np.abs(np.linalg.det(matrices)))))
+    reach = min(math.ceil(2 * kernel.reach / width), _LARGEST_REACH)
+    lags = np.arange(-reach, reach + 1, dtype=np.float64)
     dy, dx = (grid.ravel()[:, None] for grid in np.meshgrid(lags, lags, indexing="ij"))
     covariance = np.ones((dx.size, len(x)))
     for axis, position in enumerate((x, y)):
