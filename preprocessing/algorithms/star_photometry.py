@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,13 +96,19 @@ def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
     """Fit all sources, each on the data less the models of all the others."""
     bad = is_bad(image.mask)
     fits = _Fits(stars.x, stars.y, stars.flux, stars.flux_error, np.ones(len(stars)))
+    ny, nx = image.shape
+    margin = 2 * _used_half(psf)
+    # one for all rounds: to clear what was drawn costs less than fresh pages
+    frame = np.zeros((ny + margin, nx + margin), dtype=np.float32)
     for _ in range(_ROUNDS):
         models = _shifted_psfs(psf, fits.x, fits.y)
-        light = _render(models, fits, image.shape)
-        parts = [
-            _refit(image, psf, fits, models=models, light=light, bad=bad, part=slice(i, i + _BATCH))
-            for i in range(0, len(stars), _BATCH)
-        ]
+        with _rendered(models, fits, frame) as light:
+            parts = [
+                _refit(
+                    image, psf, fits, models=models, light=light, bad=bad, part=slice(i, i + _BATCH)
+                )
+                for i in range(0, len(stars), _BATCH)
+            ]
         columns = zip(*parts, strict=True)
         fits = _Fits(*(np.concatenate(column) for column in columns))
     # blended centroids start far off; a fit that went farther found another star
@@ -128,20 +136,22 @@ def _used_half(psf: PsfField) -> int:
     return int(min(psf.size // 2, max(8, round(6.0 * psf.fwhm_pix))))
 
 
-def _render(
-    models: NDArray[np.float32], fits: _Fits, shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    """A frame that shows all fitted sources; pages that no source touches are never written."""
-    ny, nx = shape
+@contextmanager
+def _rendered(
+    models: NDArray[np.float32], fits: _Fits, frame: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """A frame that shows all fitted sources, drawn on an empty one with a margin around it."""
     size = models.shape[-1]
     half = size // 2
-    frame = np.zeros((ny + 2 * half, nx + 2 * half), dtype=np.float32)
+    ny, nx = (length - 2 * half for length in frame.shape)
     rows = np.clip(np.rint(fits.y).astype(int), 0, ny - 1)
     columns = np.clip(np.rint(fits.x).astype(int), 0, nx - 1)
     flux = fits.flux.astype(np.float32)
     for i, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
         frame[row : row + size, column : column + size] += models[i] * flux[i]
-    return frame[half : half + ny, half : half + nx]
+    yield frame[half : half + ny, half : half + nx]
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        frame[row : row + size, column : column + size] = 0.0
 
 
 def _refit(

@@ -69,6 +69,7 @@ def test_every_frame_has_a_row_and_a_useless_one_its_reason(folder: Path, tmp_pa
         (("--pixel", "1", "2"), "--frame"),
         (("--pixel", "1", "2", "--frame", "absent.fits"), "absent.fits is not among"),
         (("--sky", "10", "20"), "no frame has world coordinates"),
+        (("--sky", "10", "20", "--threads", "0"), "--threads: at least 1 is needed, got 0"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

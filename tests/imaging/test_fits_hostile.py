@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from astrid_site.imaging import fits_process
 from astrid_site.imaging.errors import ImageReadError
 from astrid_site.imaging.fits_cards import first_values, parse_cards
 from astrid_site.imaging.fits_gate import check_structure
@@ -305,3 +306,15 @@ def test_a_reader_without_memory_says_so(tmp_path: Path) -> None:
     with pytest.raises(ImageReadError) as refusal:
         run_reader(job, folder=tmp_path, file_name="x", limits=limits)
     assert refusal.value.code == "too_large"
+
+
+def test_the_memory_of_readers_is_not_that_of_who_starts_them(tmp_path: Path) -> None:
+    path = tmp_path / "good.fits"
+    path.write_bytes(GOOD)
+    release_readers()
+    fits_process._USAGE.restart()
+    # pages that are written are pages in use, and the kernel counts them for a child, too
+    ballast = np.ones(60_000_000)
+    read_image(path)
+    assert ballast.sum() == ballast.size
+    assert 20.0 < reader_usage().peak_mb < 300.0
