@@ -17,14 +17,9 @@ from benchmarks.real_sets_pairs import Pair, Row, describe, load, picture
 from catalog.algorithms.forced_series import (
     EpochDifference,
     ForcedEpoch,
-    NamedFrame,
     Position,
-    SeriesReference,
-    build_series_reference,
-    choose_epochs,
     flatten,
     force_flux,
-    rate_epoch,
     subtract_reference,
 )
 from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart
@@ -32,15 +27,12 @@ from catalog.algorithms.light_curve_svg import draw_light_curve
 from detection.algorithms.candidates import find_candidates
 from detection.algorithms.measurement import CutConfig, apply_cuts, measure
 from preprocessing.algorithms.preprocess import Preprocessed, preprocess_image
-from preprocessing.algorithms.registration import register
 
 Values = NDArray[np.float64]
 
 FOLDER = "saao_microlensing_kb13475"
 #: The frame that the table's fluxes are above, in whose pixels the event's place is given.
-TABLE_FRAME = "AKB13475I0001.fits"
-#: Most epochs in our reference.
-REFERENCE_EPOCHS = 8
+REFERENCE = "AKB13475I0001.fits"
 EVENT = Position(252.6, 251.4)
 SHOWN = "AKB13475I0094.fits"
 #: The table's fluxes are sums within this radius in each frame's own seeing, uncorrected: its
@@ -64,7 +56,6 @@ class Series:
     n_other: list[int] = field(default_factory=list)
     places: list[tuple[float, float]] = field(default_factory=list)
     mpix: float = 0.0
-    reference: tuple[str, ...] = ()
     refused: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -81,7 +72,7 @@ class Agreement:
 
 
 def run_saao(data: Path, images: Path) -> list[Row]:
-    """The series against a stack of its best epochs."""
+    """The series against its first frame, as the set's table was made."""
     folder = data / FOLDER
     series = measure_series(folder, list(read_table(folder)), images=images)
     draw(series, images / "real-saao-light-curve.svg")
@@ -104,39 +95,20 @@ def short(name: str) -> str:
     return name.removeprefix("AKB13475I").removesuffix(".fits")
 
 
-def make_reference(frames: dict[str, Preprocessed]) -> tuple[SeriesReference, Position]:
-    """The stack with the least predicted noise of the differences, and the event's place on it."""
-    common, rated = frames[TABLE_FRAME], []
-    for name, frame in frames.items():
-        try:
-            rated.append(rate_epoch(NamedFrame(name, frame), common))
-        except AlgorithmError:
-            # it says why when its own turn to be subtracted comes
-            continue
-    best, *others = choose_epochs(rated, max_epochs=REFERENCE_EPOCHS)
-    stacked = build_series_reference(
-        NamedFrame(best, frames[best]), (NamedFrame(name, frames[name]) for name in others)
-    )
-    here = stacked.frame
-    found = register(here.image, here.stars, common.image, science_stars=common.stars)
-    x, y = found.to_reference(np.array([EVENT.x]), np.array([EVENT.y]))
-    return stacked, Position(float(x[0]), float(y[0]))
-
-
 def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = None) -> Series:
     """Subtract the reference from every frame and measure the event; one picture if asked for."""
     told = read_table(folder)
     frames, refused = calibrate(folder, names)
     series = Series(refused=refused)
-    reference, event = make_reference(frames)
-    series.reference = reference.names
+    # the table's own frame: it is sharp, and one zero level makes the two comparable
+    reference = frames.pop(REFERENCE)
     for name, science in frames.items():
         row = Row(short(name))
         series.rows.append(row)
         start = time.perf_counter()
         try:
-            made = subtract_reference(reference.frame, science)
-            forced = force_flux(made, event)
+            made = subtract_reference(reference, science)
+            forced = force_flux(made, EVENT)
         except AlgorithmError as error:
             row.verdict, row.answer = "refused", str(error)
             series.refused.append(f"{row.pair}: {error}")
@@ -286,9 +258,6 @@ def summary(series: Series) -> Iterator[Row]:
     row.registration = f"stars, median rms {np.nanmedian(series.rms):.3f} pix"
     row.remarks += series.refused
     yield row
-    row = Row("reference")
-    row.answer = f"{len(series.reference)} epochs: {', '.join(map(short, series.reference))}"
-    yield row
     curves = {
         "table's 4-pixel aperture": (np.array(series.aperture), error),
         "PSF flux times the PSF's light in it": (flux * enclosed, error),
@@ -329,5 +298,5 @@ def draw(series: Series, path: Path) -> None:
     ]
     chart = lay_out_chart(epochs, quantity="flux", width=880, height=320)
     if chart is not None:
-        title = "KB13475: difference flux above the reference [adu]"
+        title = "KB13475: difference flux above the frame of 2013-06-27 [adu]"
         path.write_text(draw_light_curve(chart, title=title))

@@ -20,7 +20,6 @@ from astrid_site.imaging.photometry import forced_photometry, measure_noise_scal
 from differencing.algorithms.epoch_choice import ChoiceRule, Epoch, select_epochs
 from differencing.algorithms.reference import coadd, measure_coadd
 from differencing.algorithms.subtract import Subtraction, SubtractionConfig, subtract
-from differencing.algorithms.unsettled import find_disagreement
 from preprocessing.algorithms.preprocess import Preprocessed
 from preprocessing.algorithms.psf_fit import missing_psf
 from preprocessing.algorithms.registration import Registration, register
@@ -147,8 +146,14 @@ def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
     return Epoch(
         key=candidate.name,
         fwhm_pix=frame.image.psf.fwhm_pix,
-        sky_noise=frame.background.noise * found.flux_ratio,
+        sky_noise=_unevenness(frame) * found.flux_ratio,
     )
+
+
+def _unevenness(frame: Preprocessed) -> float:
+    """Sky noise with the unresolved starlight, which cancels only as well as the PSFs match."""
+    starlight = frame.metrics["confusion_noise"]
+    return float(np.hypot(frame.background.noise, starlight if isinstance(starlight, float) else 0))
 
 
 def _psf_stars(frame: Preprocessed) -> int:
@@ -195,7 +200,9 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
     if len(images) == 1:
         ones = np.ones(best.frame.image.shape, np.uint16)
         return SeriesReference(best.frame, (best.name,), ones, 0, tuple(notes))
-    stacked = coadd(images, disagreement=find_disagreement(images))
+    # nothing is clipped: cosmic rays are masked in each frame, any constant zero level serves, and
+    # where a variable or a sharper epoch were left out its neighbours would get another PSF
+    stacked = coadd(images, clip_sigma=1e9)
     frame, remarks = measure_coadd(stacked.image)
     # the stack lies on the best epoch's grid, whose stars are the less blended ones
     frame = replace(frame, stars=best.frame.stars)

@@ -23,6 +23,8 @@ _CLIP_SIGMA = 4.0
 #: plus this share of its light: a difference of the seeing on a star is no cosmic ray.
 _CLIP_FRACTION = 0.3
 _PSF_GRID = 4
+#: Width of the PSF of a coadd over that of the mean of its epochs' PSFs.
+_CREDIBLE_WIDTHS = 0.95, 1.15
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def coadd(
     image = images[0].with_(
         data=data,
         variance=variance,
-        mask=_combined_mask(images, coverage, disagreement),
+        mask=_combined_mask([images[i] for i in main], coverage, disagreement),
         psf=combine_psfs([_psf(images[i]) for i in main], weights=weights[main]),
         exposure_s=_total_exposure([images[i] for i in main]),
         # a mean of n frames has the photon noise of n times the gain
@@ -211,13 +213,21 @@ def _sky_weight(image: Image, scale: float) -> float:
 
 
 def _combined_mask(
-    images: Sequence[Image], coverage: NDArray[np.uint16], disagreement: Disagreement | None
+    images: Sequence[Image],
+    coverage: NDArray[np.uint16],
+    disagreement: Disagreement | None,
 ) -> MaskArray:
-    """NO_DATA where nothing is left; saturated where any epoch was: its light is cut off there."""
+    """What is lost in the combination.
+
+    NO_DATA where nothing is left. SATURATED where any epoch was: the others fill the core of such
+    a star, but not its wings alone, so that it would have a PSF like no other star. Bleed trails
+    of single epochs are filled.
+    """
     mask = np.where(coverage == 0, np.uint16(MaskPlane.NO_DATA), np.uint16(0)).astype(np.uint16)
-    lasting = np.uint16(MaskPlane.SATURATED | MaskPlane.BLEED)
     for image in images:
-        mask |= np.where(coverage == 0, image.mask & lasting, np.uint16(0)).astype(np.uint16)
+        mask |= image.mask & np.uint16(MaskPlane.SATURATED)
+        bleed = image.mask & np.uint16(MaskPlane.BLEED)
+        mask |= np.where(coverage == 0, bleed, np.uint16(0)).astype(np.uint16)
     if disagreement is not None:
         mask[disagreement.marked] |= np.uint16(MaskPlane.UNSETTLED)
     return mask
@@ -246,11 +256,24 @@ def measure_coadd(image: Image) -> tuple[Preprocessed, tuple[str, ...]]:
     bare = image.with_(variance=None)
     measured = preprocess_image(bare, config)
     remarks: tuple[str, ...] = ()
-    if measured.image.psf is None:
-        remarks = ("too few stars for a PSF of its own: the mean of the epochs' is used",)
-        measured = preprocess_image(bare, config, given_psf=image.psf)
+    expected = _psf(image)
+    if not _is_credible(measured, expected):
+        remarks = ("the stars give no credible PSF: the mean of the epochs' is used",)
+        measured = preprocess_image(bare, config, given_psf=expected)
     kept = measured.image.with_(variance=image.variance)
     return replace(measured, image=kept), remarks
+
+
+def _is_credible(measured: Preprocessed, expected: PsfField) -> bool:
+    """Whether the PSF fitted to a coadd is like the mean of the epochs', which resampling widens.
+
+    In a crowd a deep image has few stars by themselves, and what is taken for one may be none.
+    """
+    psf = measured.image.psf
+    if psf is None:
+        return False
+    low, high = _CREDIBLE_WIDTHS
+    return low < psf.fwhm_pix / expected.fwhm_pix < high
 
 
 def _total_exposure(images: Sequence[Image]) -> float | None:

@@ -129,3 +129,23 @@ def test_what_is_measured_on_a_coadd_keeps_the_variance_of_its_epochs() -> None:
     assert measured.image.psf is not None
     assert measured.image.variance is combined.image.variance
     assert measured.image.psf.fwhm_pix == pytest.approx(3.0, rel=0.1)
+
+
+def test_a_star_that_is_saturated_in_one_epoch_is_masked_and_a_bleed_trail_is_filled() -> None:
+    images = [make_image(seed) for seed in range(3)]
+    images[1].mask[30:33, 40:43] = MaskPlane.SATURATED
+    images[1].mask[60:80, 41] = MaskPlane.BLEED
+    result = coadd(images)
+    # the others fill its core, but with a PSF that its wings do not have
+    assert (result.image.mask[30:33, 40:43] == MaskPlane.SATURATED).all()
+    assert result.image.mask[70, 41] == 0
+    assert result.coverage[70, 41] == 2
+
+
+def test_a_psf_that_the_stars_cannot_give_is_the_mean_of_the_epochs() -> None:
+    images = [make_image(seed, fwhm=fwhm) for seed, fwhm in enumerate((2.8, 3.2))]
+    combined = coadd(images).image
+    measured, remarks = measure_coadd(combined)
+    # blank sky: no star at all
+    assert remarks
+    assert measured.image.psf is combined.psf
