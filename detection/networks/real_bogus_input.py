@@ -96,11 +96,11 @@ def to_channels(planes: Tensor) -> Tensor:
 
 def _without_padding(planes: Tensor) -> Tensor:
     """Rows and columns of one value only, given as missing."""
-    for axis in (2, 3):
-        first = planes.narrow(axis, 0, 1)
-        constant = (planes == first).all(dim=axis, keepdim=True)
-        planes = torch.where(constant, torch.nan, planes)
-    return planes
+    # both are looked for before either is blanked: a frame around the middle is rows and columns
+    columns, rows = (
+        (planes == planes.narrow(axis, 0, 1)).all(dim=axis, keepdim=True) for axis in (2, 3)
+    )
+    return torch.where(columns | rows, torch.nan, planes)
 
 
 def _level_and_noise(planes: Tensor) -> tuple[Tensor, Tensor]:

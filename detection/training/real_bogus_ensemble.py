@@ -24,6 +24,7 @@ from detection.training.triplet_dataset import (
     Prepared,
     join_prepared,
     load_dataset,
+    load_delivered,
     read_manifest,
     split_by_group,
 )
@@ -33,8 +34,8 @@ Values = NDArray[np.float64]
 
 #: Weights that have seen no real alert, in the folder of the training.
 SIMULATED_ONLY = "simulated_only.safetensors"
-#: Real alerts weigh this much in the second step, counted in copies of each.
-_COPIES = 3
+#: Copies of each real alert in the second step: as delivered, and twice as others might have.
+_N_DELIVERED = 2
 _BATCH = 256
 _MAX_LOG = float(np.log(4.0))
 
@@ -96,8 +97,7 @@ def train_and_save(
     """
     torch.set_num_threads(1)
     samples = load_dataset(dataset)
-    is_alert = samples.survey == ALERTS
-    parts, alerts = split_by_group(samples.select(~is_alert)), samples.select(is_alert)
+    parts, alerts = split_alerts(dataset, samples, seed=plan.second.seed)
     members = train_first(parts, plan=plan, folder=folder / "first", progress=progress)
     record = {
         "dataset_sha256": read_manifest(dataset)["sha256"],
@@ -107,12 +107,27 @@ def train_and_save(
         "n_alerts": 0,
     }
     _calibrate_and_save(members, parts, folder / SIMULATED_ONLY, record=record)
-    if plan.second.epochs and len(alerts):
+    if plan.second.epochs and alerts:
         members = train_on_alerts(
             members, parts, alerts, plan=plan, folder=folder / "second", progress=progress
         )
-        record = {**record, "n_alerts": len(alerts)}
+        record = {**record, "n_alerts": len(alerts[0])}
     return _calibrate_and_save(members, parts, output, record=record)
+
+
+def split_alerts(
+    dataset: Path, samples: Prepared, *, seed: int
+) -> tuple[dict[str, Prepared], list[Prepared]]:
+    """Splits of all that is no real alert; and copies of the alerts, the first as delivered.
+
+    The list is empty where there are none.
+    """
+    is_alert = samples.survey == ALERTS
+    parts = split_by_group(samples.select(~is_alert))
+    if not is_alert.any():
+        return parts, []
+    others = [load_delivered(dataset, survey=ALERTS, seed=seed + i) for i in range(_N_DELIVERED)]
+    return parts, [samples.select(is_alert), *others]
 
 
 def _calibrate_and_save(
@@ -147,7 +162,7 @@ def train_first(
 def train_on_alerts(
     members: list[RealBogusNetwork],
     parts: dict[str, Prepared],
-    alerts: Prepared,
+    alerts: list[Prepared],
     *,
     plan: EnsemblePlan,
     folder: Path,
@@ -155,13 +170,14 @@ def train_on_alerts(
 ) -> list[RealBogusNetwork]:
     """Members that go on with real alerts, mixed with simulated samples so as not to forget.
 
-    ``alerts`` are all of training; what is to be judged on must not be among them. A validation
-    that early stopping could use is left to the simulations: a handful of alerts would be noise.
+    ``alerts`` are copies, differently delivered, of all that is to be learnt; what is to be judged
+    on must not be among them. Validation is left to the simulations: a handful of alerts would be
+    noise.
     """
     rng = np.random.default_rng(plan.second.seed)
-    n_others = min(2 * _COPIES * len(alerts), len(parts["train"]))
+    n_others = min(2 * sum(map(len, alerts)), len(parts["train"]))
     others = rng.choice(len(parts["train"]), size=n_others, replace=False)
-    mixed = join_prepared([*[alerts] * _COPIES, parts["train"].select(np.sort(others))])
+    mixed = join_prepared([*alerts, parts["train"].select(np.sort(others))])
     # the last epoch is taken: simulated validation cannot tell when alerts are learnt
     config = replace(plan.second, patience=plan.second.epochs + 1)
     return [

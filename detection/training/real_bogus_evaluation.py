@@ -17,17 +17,16 @@ from detection.training.real_bogus_ensemble import (
     calibrate,
     member_logits,
     probabilities,
+    split_alerts,
     train_on_alerts,
 )
 from detection.training.real_bogus_training import Progress
 from detection.training.real_triplets import SURVEY_SCORE
-from detection.training.triplet_builder import ALERTS
 from detection.training.triplet_dataset import (
     Prepared,
     fold_of,
     load_dataset,
     read_manifest,
-    split_by_group,
 )
 
 Json = Any
@@ -70,8 +69,7 @@ def evaluate(
         ``baselines`` in each.
     """
     samples = load_dataset(dataset)
-    is_alert = samples.survey == ALERTS
-    parts, alerts = split_by_group(samples.select(~is_alert)), samples.select(is_alert)
+    parts, copies = split_alerts(dataset, samples, seed=plan.second.seed)
     report: dict[str, Json] = {
         "weights_sha256": read_record(weights)["sha256"],
         "dataset_sha256": read_manifest(dataset)["sha256"],
@@ -79,11 +77,12 @@ def evaluate(
         "simulated": judge_simulated(parts["test"], scores_of(weights, parts["test"])),
     }
     progress(f"simulated test: {report['simulated']['all']['roc_auc']}")
-    if len(alerts):
+    if copies:
+        alerts = copies[0]
         report["unseen_survey"] = judge_alerts(alerts, scores_of(simulated_only, alerts))
         progress(f"unseen survey: {report['unseen_survey']['gold']['roc_auc']}")
         members = load_members(simulated_only)
-        held_out = score_folds(members, parts, alerts, plan=plan, folder=folder, progress=progress)
+        held_out = score_folds(members, parts, copies, plan=plan, folder=folder, progress=progress)
         report["grouped_folds"] = judge_alerts(alerts, held_out)
         progress(f"grouped folds: {report['grouped_folds']['gold']['roc_auc']}")
     return report
@@ -99,20 +98,21 @@ def scores_of(weights: Path, samples: Prepared) -> Values:
 def score_folds(
     members: list[RealBogusNetwork],
     parts: dict[str, Prepared],
-    alerts: Prepared,
+    copies: list[Prepared],
     *,
     plan: EnsemblePlan,
     folder: Path,
     progress: Progress,
 ) -> Values:
-    """Scores (n,) of alerts, each by members trained on the other folds."""
+    """Scores (n,) of the first copy of alerts, each by members trained on the other folds."""
+    alerts = copies[0]
     fold = np.array([fold_of(str(group), N_FOLDS) for group in alerts.group])
     scores = np.full(len(alerts), np.nan)
     for k in np.unique(fold):
         trained = train_on_alerts(
             members,
             parts,
-            alerts.select(fold != k),
+            [copy.select(fold != k) for copy in copies],
             plan=plan,
             folder=folder / f"fold{k}",
             progress=progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.networks.real_bogus_input import normalise
+from detection.training.triplet_delivery import deliver
 from detection.training.triplet_samples import TripletSamples
 
 Json = Any
@@ -207,6 +208,28 @@ def load_dataset(folder: Path, *, surveys: Iterable[str] | None = None) -> Prepa
             parts.append(prepare(samples))
     if not parts:
         msg = f"{folder}: no samples of {sorted(wanted or [])}"
+        raise ValueError(msg)
+    return join_prepared(parts)
+
+
+def load_delivered(folder: Path, *, survey: str, seed: int) -> Prepared:
+    """The samples of a survey as others might have handed them over, in ``load_dataset``'s order.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As ``load_dataset``.
+    """
+    rng = np.random.default_rng([seed, 66])
+    parts = []
+    for shard in read_manifest(folder)["shards"]:
+        if survey in shard["surveys"]:
+            samples = TripletSamples.load(folder / shard["file"])
+            samples = samples.select(samples.survey == survey)
+            changed = np.stack([deliver(triplet, rng) for triplet in samples.triplets])
+            parts.append(prepare(replace(samples, triplets=changed)))
+    if not parts:
+        msg = f"{folder}: no samples of {survey}"
         raise ValueError(msg)
     return join_prepared(parts)
 

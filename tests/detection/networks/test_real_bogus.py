@@ -90,6 +90,15 @@ def test_padding_of_any_kind_is_missing(filling: float) -> None:
     assert np.isfinite(planes[:, :, 9:]).all()
 
 
+@pytest.mark.parametrize("filling", [0.0, 250.0])
+def test_a_frame_of_one_value_is_missing_on_all_sides(filling: float) -> None:
+    triplets = np.full((2, SIZE, SIZE, 3), filling, np.float32)
+    triplets[:, 16:47, 16:47] = draw_triplets(17, n=2)[:, 16:47, 16:47]
+    present = np.isfinite(normalised(triplets))
+    assert present[:, :, 16:47, 16:47].all()
+    assert present.sum() == 2 * 3 * 31 * 31
+
+
 def test_channels_hold_the_middle_and_say_where_pixels_are() -> None:
     planes = normalise(torch.from_numpy(draw_triplets(6)))
     planes[:, 1, 31, 31] = torch.nan

@@ -196,7 +196,12 @@ def test_going_on_with_alerts_starts_from_the_members_given(tmp_path: Path) -> N
         second=TrainingConfig(seed=3, epochs=1, batch=32, learning_rate=1e-5), n_members=1
     )
     (second,) = train_on_alerts(
-        [first], parts, draw_prepared(4, 40), plan=plan, folder=tmp_path / "second", progress=silent
+        [first],
+        parts,
+        [draw_prepared(4, 40)],
+        plan=plan,
+        folder=tmp_path / "second",
+        progress=silent,
     )
     moved = member_logits([second], parts["validation"]) - member_logits(
         [first], parts["validation"]
