@@ -19,6 +19,7 @@ from astrid_site.imaging.sky_survey import SkyConfig
 from astrid_site.pages.stage_pictures import stage_pictures
 from astrid_site.pages.view_files import open_views, stored_views
 from differencing.models import DifferenceRun
+from differencing.services.views import redraw as redraw_difference
 from observations.models import Observation
 from observations.services import ingest_file
 from preprocessing.models import ScienceImage
@@ -58,6 +59,8 @@ def test_stages_draw_what_they_stored_and_can_draw_it_again(frame: Observation) 
     """One test, because a frame that went all the way takes many seconds."""
     check_tiles(frame)
     check_numbers(frame)
+    check_depth(frame)
+    check_kernel_is_kept(frame)
     check_drawing_again(frame)
 
 
@@ -97,6 +100,36 @@ def check_numbers(frame: Observation) -> None:
     assert len(drawn.difference.quality) == len(limits)
     assert drawn.detect is not None
     assert drawn.detect.n_candidates >= drawn.detect.n_kept
+
+
+def check_depth(frame: Observation) -> None:
+    """Both limits of frame and difference are told, and are alike in a sky of plain noise."""
+    for model in (ScienceImage, DifferenceRun):
+        metrics = model.objects.get(observation=frame).metrics
+        assert metrics["injected_depth"]["n_places"] == 400
+        # the width of the noise is known to 3 %, and faint stars hide among it
+        assert metrics["limiting_magnitude_injected"] == pytest.approx(
+            metrics["limiting_magnitude"], abs=0.2
+        )
+    drawn = stage_pictures(frame)
+    assert drawn.preprocess is not None
+    assert drawn.difference is not None
+    assert drawn.preprocess.depth is not None
+    assert drawn.difference.depth is not None
+    assert drawn.preprocess.residuals is not None
+    assert [len(row) for row in drawn.preprocess.residuals.rows] == [3, 3, 3]
+    assert "raw" in open_views(stored_views(frame)["preprocess"]).layer_names
+
+
+def check_kernel_is_kept(frame: Observation) -> None:
+    """The kernel is in no other product than the pictures, so these pass it on."""
+    run = DifferenceRun.objects.get(observation=frame)
+    assert run.preview_file is not None
+    kernels = open_views(run.preview_file).facts["kernels"]
+    assert len(kernels) == 9
+    again = open_views(redraw_difference(run))
+    assert again.facts["kernels"] == kernels
+    assert again.picture("kernel") == open_views(run.preview_file).picture("kernel")
 
 
 def check_drawing_again(frame: Observation) -> None:
