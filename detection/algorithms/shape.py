@@ -110,6 +110,8 @@ def _ring(size: int, fwhm_pix: float) -> NDArray[np.bool_]:
 def _ring_median(values: NDArray[np.floating], ring: NDArray[np.bool_]) -> tuple[Values, Values]:
     """Median of each stamp's ring and its standard error, infinite where the ring is too small."""
     inside = ring.any(axis=0)
+    if not inside.any():
+        return np.zeros(len(values)), np.full(len(values), np.inf)
     row = np.where(ring[:, inside], values[:, inside], np.nan)
     n_good = np.isfinite(row).sum(axis=1)
     usable = n_good >= _MIN_RING

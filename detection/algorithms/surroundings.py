@@ -118,6 +118,9 @@ def _ring_statistics(pulls: FloatArray, fwhm_pix: float) -> tuple[Values, Values
     offset = np.arange(size) - size // 2
     distance = np.hypot(offset[:, None], offset[None, :])
     ring = pulls[:, (distance >= 1.5 * fwhm_pix) & (distance <= 4.0 * fwhm_pix)]
+    if ring.shape[1] == 0:
+        # stamps too small for the PSF
+        return np.zeros(len(pulls)), np.ones(len(pulls))
     n_good = np.isfinite(ring).sum(axis=1)
     has_pixels = n_good >= 8
     # NaN sorts last; np.nanpercentile does the same one row at a time, twenty times slower

@@ -23,7 +23,7 @@ _BANDS = 32
 #: Fewer rows than this in a band would leave few pairs of neighbours along y.
 _MIN_BAND = 4
 _BATCH = 64
-#: Less significant light hardly changes the variance; the sky is judged in cells of this side [pix].
+#: Less significant light hardly changes the variance; sky is judged in cells of this side [pix].
 _STANDS_OUT = 3.5
 _CELL_PIX = 64
 #: An empirical rescale outside this range means the noise model is wrong, not just coarse.

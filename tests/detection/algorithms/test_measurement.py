@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.psf import constant_psf
 from detection.algorithms.candidates import find_candidates
 from detection.algorithms.measurement import CutConfig, Measurement, apply_cuts, measure
 from tests.detection.algorithms.difference_sky import (
@@ -204,3 +205,14 @@ def test_pixels_that_the_subtraction_gave_up_do_not_speak_of_a_source_beside_the
     assert m.sharpness == pytest.approx(1.0, abs=0.1)
     assert 0.0 < m.mask_fraction < 0.3
     assert m.flux == pytest.approx(150.0 * sigma_of_flux(), abs=4 * m.flux_error)
+
+
+def test_stamps_too_small_to_show_what_lies_around_say_nothing_of_it() -> None:
+    """A PSF cut off at its own width: no ring of sky is left in its stamps."""
+    sky = make_sky([(100.2, 90.4, 40.0)])
+    core = moffat()[11:20, 11:20]
+    narrow = replace(constant_psf(core, shape=sky.difference.shape), fwhm_pix=7.0)
+    [measured] = measure_sky(replace(sky, psf=narrow))
+    assert measured.features["ring_level"] == 0.0
+    assert measured.features["log_ring_scatter"] == 0.0
+    assert measured.psf_chi2 > 0.0
