@@ -107,6 +107,13 @@ def require_places(n_places: int) -> None:
         raise AlgorithmError(msg, n_places=n_places, n_required=MIN_PLACES)
 
 
+def require_noise(width: float) -> None:
+    """Refuse to prove anything where nothing scatters: every source would be found."""
+    if not (np.isfinite(width) and width > 0):
+        msg = "no noise at the blank places: nothing can be proven by injections"
+        raise AlgorithmError(msg, width=float(width))
+
+
 def core_reach(psf: PsfField) -> int:
     """Half width of the pixels that matter to a flux [pix]."""
     wanted = max(_LEAST_REACH, int(np.ceil(_REACH_FWHM * psf.fwhm_pix)))

@@ -19,6 +19,7 @@ from preprocessing.algorithms.injection_places import (
     crop_stamps,
     draw_places,
     is_quiet,
+    require_noise,
     require_places,
     robust_pull_width,
 )
@@ -37,6 +38,8 @@ _SOURCE_PLACES = 400
 _STEPS_MAG = np.linspace(0.75, -0.75, 16)
 # a difference shows nothing where its score is below [sigma]
 _QUIET_SCORE = 3.0
+# from so many on a Poisson deviate is a normal one
+_MANY_PHOTONS = 1e9
 # margin of a cutout that is smoothed [pix]
 _GAP = 4
 # a pixel and its neighbours, itself in the middle
@@ -69,7 +72,8 @@ def inject_into_frame(
     ValueError
         If the image lacks variance or PSF.
     AlgorithmError
-        If there are fewer than 100 blank places; carries ``n_places`` and ``n_required``.
+        If there are fewer than 100 blank places, which carries ``n_places`` and ``n_required``, or
+        no noise at them.
 
     Notes
     -----
@@ -100,6 +104,7 @@ def inject_into_frame(
     usable = usable[is_quiet(pulls[usable])]
     require_places(usable.size)
     scale, error = robust_pull_width(pulls[usable]), base.flux_error[usable]
+    require_noise(scale)
     sources = _Sources.of(
         stamps, usable[:_SOURCE_PLACES], base.flux, scale=scale, gain=gain, fwhm_pix=psf.fwhm_pix
     )
@@ -161,7 +166,8 @@ def inject_into_difference(
     Raises
     ------
     AlgorithmError
-        If there are fewer than 100 usable places; carries ``n_places`` and ``n_required``.
+        If there are fewer than 100 usable places, which carries ``n_places`` and ``n_required``,
+        or no noise at them.
 
     Notes
     -----
@@ -201,6 +207,7 @@ def inject_into_difference(
     noise = factor * base.flux_error[chosen] * norm
     reply = _reply(psfs, x[chosen] - column[chosen], y[chosen] - row[chosen])
     unit = float(np.median(noise / reply.max(axis=1)))
+    require_noise(unit)
     tried = THRESHOLD * unit * 10 ** (-0.4 * _STEPS_MAG)
     found = []
     for value in tried:
@@ -284,8 +291,13 @@ class _Sources:
 
 def _draw_photons(light: FloatArray, gain: float, rng: np.random.Generator) -> Float64:
     """Light with its photon noise; what a fitted PSF has below zero stays as it is."""
-    photons = rng.poisson(np.maximum(light, 0.0) * gain) / gain
-    return np.asarray(photons + np.minimum(light, 0.0), dtype=np.float64)
+    expected = np.maximum(light, 0.0).astype(np.float64) * gain
+    photons = rng.poisson(np.minimum(expected, _MANY_PHOTONS)).astype(np.float64)
+    # more than the generator can draw: a header with an absurd gain
+    many = expected > _MANY_PHOTONS
+    if many.any():
+        photons[many] = expected[many] + np.sqrt(expected[many]) * rng.standard_normal(many.sum())
+    return np.asarray(photons / gain + np.minimum(light, 0.0), dtype=np.float64)
 
 
 def _expected_flux(unit: float, term: float) -> float:

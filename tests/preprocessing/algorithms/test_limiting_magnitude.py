@@ -218,6 +218,16 @@ def test_a_frame_full_of_stars_has_too_few_places_and_says_so(sparse):
         )
 
 
+def test_an_absurd_gain_or_no_noise_at_all_ends_in_no_crash(sparse):
+    done, depth = sparse
+    # so many photons have no noise of their own: the sky's alone is left
+    many = inject_into_frame(done.image, done.stars, gain=1e20, rng=np.random.default_rng(11))
+    assert many.half.flux == pytest.approx(depth.half.flux, rel=0.1)
+    flat = done.image.with_(data=np.zeros_like(done.image.data))
+    with pytest.raises(AlgorithmError, match="no noise"):
+        inject_into_frame(flat, done.stars, gain=1.0, rng=np.random.default_rng(11))
+
+
 def test_the_completeness_is_made_to_rise_and_crossings_outside_are_none():
     flux = np.array([1.0, 2.0, 3.0, 4.0])
     crossing = find_crossing(flux, np.array([10, 60, 50, 95]), 100, share=0.5)
