@@ -28,7 +28,13 @@ def _reference(reference_id: UUID) -> ReferenceImage:
 def reference(request: HttpRequest, reference_id: UUID) -> HttpResponse:
     """One reference: its epochs, its coverage, the versions of its field."""
     page = pages.reference_page(_reference(reference_id))
-    context = {"section": "observations", "page": page, "reference": page.reference}
+    survey = page.reference.survey
+    context = {
+        "section": "observations",
+        "page": page,
+        "reference": page.reference,
+        "simulated_surveys": [survey.name] if survey.is_simulated else [],
+    }
     return render(request, "differencing/reference.html", context)
 
 

@@ -34,11 +34,11 @@ from catalog.models import (
     PhotometryRun,
 )
 from detection.models import Detection, DetectionRun
-from differencing.models import DifferenceRun, ReferenceRun
+from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
 from observations.algorithms.footprint import measure_footprint
 from observations.models import Observation, Survey
 from preprocessing.models import ScienceImage
-from preprocessing.services import StageViews, store_views
+from preprocessing.services import StageViews, store_preview, store_views
 
 SIZE = 160
 SCALE_ARCSEC = 1.0
@@ -243,6 +243,29 @@ def _make_views(planes: tuple[np.ndarray, ...], wcs: WCS | None) -> tuple[Stored
     return store_views(frame, name="frame.views"), store_views(pair, name="pair.views")
 
 
+def _make_reference(
+    observation: Observation, plane: np.ndarray, file: StoredFile
+) -> ReferenceImage:
+    """A reference of which nobody knows the epochs any more."""
+    image = Image(data=plane.astype(np.float32), mask=np.zeros(plane.shape, np.uint16))
+    preview = store_preview(image, name="reference.png")
+    reference, _ = ReferenceImage.objects.get_or_create(
+        survey=observation.survey,
+        band=observation.band,
+        epochs_digest=file.sha256,
+        defaults={
+            "file": file,
+            "stars_file": file,
+            "preview_file": preview,
+            "coverage_file": file,
+            "coverage_preview_file": preview,
+            "reason": "the first of this field",
+            "metrics": {"predicted_noise": [1.0, 0.8]},
+        },
+    )
+    return reference
+
+
 def _make_runs(
     observation: Observation, planes: tuple[np.ndarray, ...], wcs: WCS | None, number: int
 ) -> tuple[DifferenceRun, DetectionRun]:
@@ -290,6 +313,7 @@ def _make_runs(
         ),
         preview_file=run_views,
         science_image=image,
+        reference=_make_reference(observation, planes[1], files[1]),
         file=files[2],
         template_file=files[1],
         score_file=files[3],

@@ -23,6 +23,7 @@ PAGES: dict[str, Callable[[World], str]] = {
     "upload": lambda w: "/observations/upload/",
     "observation": lambda w: f"/observations/{w.observations[0].pk}/",
     "viewer": lambda w: f"/observations/{w.observations[0].pk}/viewer/",
+    "reference": lambda w: f"/references/{w.detections[0].run.difference_run.reference_id}/",
     "calibration": lambda w: "/calibration/",
     "vet": lambda w: "/vet/",
     "vet, one survey": lambda w: "/vet/?survey=real-sky",
