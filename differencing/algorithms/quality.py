@@ -218,6 +218,9 @@ _OF_STARS = frozenset(
     )
 )
 
+#: Those that tell one matching from another.
+_OF_MATCH = frozenset(("chi2_stars_median", "model_flux_error"))
+
 
 def judge(metrics: dict[str, Metric]) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict on a subtraction: the worst of its numbers, and why.
@@ -267,18 +270,32 @@ def _no_star_to_judge_by(metrics: dict[str, Metric]) -> str:
 
 
 def is_mismatched(subtraction: Subtraction) -> bool:
-    """True if a difference fails, or leaves too much of half of the bright stars."""
-    left = subtraction.metrics.get("chi2_stars_median")
-    limit = LIMITS[0].passing[1]
-    return subtraction.quality == "fail" or (isinstance(left, float) and left > limit)
+    """True if a difference fails, or leaves too much of half of the bright stars.
+
+    Or if it scatters their brightness: a kernel that bends to the few stars that changed leaves
+    little of half of them, and the others show it.
+    """
+    return subtraction.quality == "fail" or any(
+        share > 1.0 for share in _misfit(subtraction).values()
+    )
 
 
 def is_better(second: Subtraction, first: Subtraction) -> bool:
     """True if another difference of the same pair leaves less of the bright stars."""
     if "fail" in (first.quality, second.quality):
         return second.quality != "fail"
-    left = [part.metrics.get("chi2_stars_median") for part in (second, first)]
-    return all(isinstance(value, float) for value in left) and left[0] < left[1]  # type: ignore[operator]
+    mine, other = _misfit(second), _misfit(first)
+    return len(mine) == len(other) > 0 and sum(mine.values()) < sum(other.values())
+
+
+def _misfit(subtraction: Subtraction) -> dict[str, float]:
+    """What is left of the bright stars, in units of what may be left; empty if not measured."""
+    shares = {}
+    for limit in LIMITS:
+        value = subtraction.metrics.get(limit.name)
+        if limit.name in _OF_MATCH and isinstance(value, float):
+            shares[limit.name] = value / limit.passing[1]
+    return shares
 
 
 def residual_metrics(residuals: StarResiduals, error: ModelError) -> dict[str, Metric]:

@@ -146,3 +146,14 @@ def test_no_star_of_images_that_match_is_left() -> None:
     science = pair.calibrated_science()
     made = subtract(pair.calibrated_reference(), science, stars=find_stars(science))
     assert made.metrics["stars_left"] == 0.0
+
+
+def test_a_kernel_that_bends_to_the_stars_that_changed_is_tried_again() -> None:
+    bent = made("kernel/template", "downgrade", 1.3)
+    bent = replace(bent, metrics=bent.metrics | {"model_flux_error": 0.08})
+    straight = made("zogy", "downgrade", 1.4)
+    straight = replace(straight, metrics=straight.metrics | {"model_flux_error": 0.02})
+    make = Maker(kernel=bent, zogy=straight)
+    # half of the stars hardly tell the two apart, their scatter does
+    assert subtract_in_turn(make).method == "zogy"
+    assert make.asked == ["kernel", "zogy"]
