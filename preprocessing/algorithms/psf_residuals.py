@@ -177,6 +177,9 @@ def _residuals(
     if image.psf is None or image.variance is None:
         msg = "image: residuals of stars need the variance and the PSF"
         raise ValueError(msg)
+    if chosen.size == 0:
+        nothing = np.zeros((0, 2 * reach + 1, 2 * reach + 1))
+        return nothing, nothing
     psf, x, y, flux = image.psf, stars.x[chosen], stars.y[chosen], stars.flux[chosen]
     half = psf.size // 2
     bad = is_bad(image.mask)

@@ -94,6 +94,16 @@ def test_parts_without_stars_are_empty_and_say_so(field):
     assert np.isfinite(found.images[[0, 3, 6]]).all()
 
 
+def test_a_frame_with_a_psf_and_no_star_has_an_empty_map(field):
+    image = calibrated(field)
+    stars = star_list(field, image)
+    found = measure_psf_residuals(image, replace(stars, is_star=np.zeros(len(stars), bool)))
+    assert not found.n_stars.any()
+    assert np.isnan(found.images).all()
+    none = measure_psf_residuals(image, stars.select(np.zeros(len(stars), bool)))
+    assert not none.n_stars.any()
+
+
 def test_a_frame_without_psf_has_no_residuals(field):
     image = calibrated(field)
     with pytest.raises(ValueError, match="PSF"):
