@@ -15,7 +15,7 @@ Json = Any
 Metric = Callable[[Values, Truth], float | None]
 
 #: Share of the bogus that may pass where the missed real are counted.
-FPR = 0.01
+PASSING = 0.01
 _BINS = 10
 _LEVEL = 0.95
 
@@ -38,7 +38,7 @@ def missed_at_fpr(score: Values, is_real: Truth) -> float | None:
     """Share of the real at or below the score that 1 % of the bogus exceed."""
     if _is_one_class(is_real):
         return None
-    limit = np.quantile(score[~is_real], 1.0 - FPR)
+    limit = np.quantile(score[~is_real], 1.0 - PASSING)
     return float((score[is_real] <= limit).mean())
 
 

@@ -106,12 +106,19 @@ def train_member(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    state = _resume(folder, member, network, optimizer, terms=_terms(config, training, validation))
+    state = _resume(
+        folder, member, network, optimizer=optimizer, terms=_terms(config, training, validation)
+    )
     best = state.pop("best_weights", None) or _copy(network)
     weights = class_weights(training)
     while state["epoch"] < config.epochs and state["stale"] < config.patience:
         loss = _train_epoch(
-            network, optimizer, training, weights, config=config, stream=(member, state["epoch"])
+            network,
+            optimizer,
+            training,
+            weights=weights,
+            config=config,
+            stream=(member, state["epoch"]),
         )
         logits = score_member(network, validation)
         aucpr = float(average_precision_score(validation.is_real, logits))
@@ -120,7 +127,7 @@ def train_member(
         state["history"].append({"epoch": state["epoch"], "loss": loss, "validation_aucpr": aucpr})
         if aucpr > state["best"]:
             state["best"], state["stale"], best = aucpr, 0, _copy(network)
-        _checkpoint(folder, member, network, optimizer, state=state, best=best)
+        _checkpoint(folder, member, network, optimizer=optimizer, state=state, best=best)
         progress(f"member {member}, epoch {state['epoch']}: loss {loss:.4f}, AUCPR {aucpr:.4f}")
     if not keeps_last:
         network.load_state_dict(best)
@@ -157,8 +164,8 @@ def _train_epoch(
     network: RealBogusNetwork,
     optimizer: torch.optim.Optimizer,
     samples: Prepared,
-    weights: NDArray[np.float32],
     *,
+    weights: NDArray[np.float32],
     config: TrainingConfig,
     stream: tuple[int, int],
 ) -> float:
@@ -210,8 +217,8 @@ def _resume(
     folder: Path,
     member: int,
     network: RealBogusNetwork,
-    optimizer: torch.optim.Optimizer,
     *,
+    optimizer: torch.optim.Optimizer,
     terms: dict[str, Json],
 ) -> dict[str, Json]:
     """State of the last finished epoch, or of a beginning; fills network and optimizer."""
@@ -246,8 +253,8 @@ def _checkpoint(
     folder: Path,
     member: int,
     network: RealBogusNetwork,
-    optimizer: torch.optim.Optimizer,
     *,
+    optimizer: torch.optim.Optimizer,
     state: dict[str, Json],
     best: dict[str, Tensor],
 ) -> None:

@@ -158,11 +158,14 @@ def _null_pairs(test_data: Path, read_raw: Callable[[Path], Image]) -> Iterator[
             for name in night[1:]:
                 seed += 1
                 pair = (test_data / part / night[0], test_data / part / name)
-                yield f"null-{survey}-{seed:02d}", _null_maker(pair, survey, seed, read_raw)
+                yield (
+                    f"null-{survey}-{seed:02d}",
+                    _null_maker(pair, survey, seed, read_raw=read_raw),
+                )
 
 
 def _null_maker(
-    pair: tuple[Path, Path], survey: str, seed: int, read_raw: Callable[[Path], Image]
+    pair: tuple[Path, Path], survey: str, seed: int, *, read_raw: Callable[[Path], Image]
 ) -> Make:
     return lambda: null_pair_triplets(
         read_raw(pair[0]),

@@ -57,7 +57,7 @@ def saturate(planes: Planes, full_well: float, rng: np.random.Generator) -> None
         planes.missing |= binary_dilation(cores, iterations=int(rng.integers(0, 4)) or 1)
 
 
-def add_fault(kind: str, planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
+def add_fault(kind: str, planes: Planes, psf: Psf, *, rng: np.random.Generator) -> None:
     """Put the fault of a kind into the middle; kinds without one change nothing."""
     fault = _FAULTS.get(kind)
     if fault is not None:
@@ -204,7 +204,7 @@ def _glint(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:
     level = float(np.exp(rng.uniform(np.log(6.0), np.log(80.0)))) / psf.peak
     flux = level * np.exp(rng.normal(0.0, 0.15, len(place)))
     x, y = MIDDLE + place * np.cos(angle), MIDDLE + place * np.sin(angle)
-    planes.science = planes.science + render_points(psf, x, y, flux)
+    planes.science = planes.science + render_points(psf, x, y, flux=flux)
 
 
 def _spike(planes: Planes, psf: Psf, rng: np.random.Generator) -> None:

@@ -56,7 +56,9 @@ class Psf:
     @property
     def peak(self) -> float:
         """Value in the middle of a source of flux 1."""
-        return float(render_points(self, np.array([MIDDLE]), np.array([MIDDLE]), np.ones(1)).max())
+        return float(
+            render_points(self, np.array([MIDDLE]), np.array([MIDDLE]), flux=np.ones(1)).max()
+        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Galaxies:
     is_bulge: NDArray[np.bool_]
 
 
-def render_points(psf: Psf, x: Values, y: Values, flux: Values) -> FloatArray:
+def render_points(psf: Psf, x: Values, y: Values, *, flux: Values) -> FloatArray:
     """Point sources at (x, y) [pix] seen through a PSF; shape (79, 79)."""
     pixels = np.arange(SCENE, dtype=np.float32)
     parts = np.array(psf.parts(), dtype=np.float32)

@@ -263,15 +263,17 @@ def _subtract(
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Science, template and difference with noise and faults, and the true change."""
     sky, galaxies = scene.sky, scene.galaxies
-    science = render_points(sky.psf, scene.x, scene.y, scene.flux)
+    science = render_points(sky.psf, scene.x, scene.y, flux=scene.flux)
     science += render_galaxies(sky.psf, galaxies)
     dx, dy = sky.shift
     moved = Galaxies(**{**vars(galaxies), "x": galaxies.x + dx, "y": galaxies.y + dy})
     x, y, flux = scene.x + dx, scene.y + dy, scene.reference_flux * (1.0 + sky.flux_error)
-    reference = render_points(sky.reference_psf, x, y, flux)
+    reference = render_points(sky.reference_psf, x, y, flux=flux)
     reference += render_galaxies(sky.reference_psf, moved)
-    matched = render_points(sky.matched_psf, x, y, flux) + render_galaxies(sky.matched_psf, moved)
-    truth = render_points(sky.psf, scene.x, scene.y, scene.flux - scene.reference_flux)
+    matched = render_points(sky.matched_psf, x, y, flux=flux) + render_galaxies(
+        sky.matched_psf, moved
+    )
+    truth = render_points(sky.psf, scene.x, scene.y, flux=scene.flux - scene.reference_flux)
     raw = _noise(science, rng, sky=sky, level=1.0)
     reference_noise = gaussian_filter(
         _noise(reference, rng, sky=sky, level=sky.reference_noise), sky.resampling
@@ -284,7 +286,7 @@ def _subtract(
         matched=matched + matched_noise,
     )
     faults.saturate(planes, sky.full_well, rng)
-    faults.add_fault(kind, planes, sky.psf, rng)
+    faults.add_fault(kind, planes, sky.psf, rng=rng)
     faults.add_distractions(planes, sky.psf, rng)
     difference = planes.science - planes.matched + planes.difference_extra
     if sky.whitening > 0:

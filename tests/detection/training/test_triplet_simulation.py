@@ -21,14 +21,14 @@ from detection.training.triplet_simulation import BOGUS_KINDS, REAL_KINDS, simul
 
 def test_points_keep_their_flux_place_and_width() -> None:
     psf = Psf(fwhm=3.0, wing=0.1)
-    image = render_points(psf, np.array([40.3]), np.array([35.8]), np.array([500.0]))
+    image = render_points(psf, np.array([40.3]), np.array([35.8]), flux=np.array([500.0]))
     y, x = np.mgrid[:SCENE, :SCENE]
     assert image.sum() == pytest.approx(500.0, rel=1e-3)
     assert (image * x).sum() / image.sum() == pytest.approx(40.3, abs=0.01)
     assert (image * y).sum() / image.sum() == pytest.approx(35.8, abs=0.01)
     # the core's Gaussian holds 88 % of the light: at half its width the value is a half or more
     peak = Psf(fwhm=3.0, wing=0.0)
-    narrow = render_points(peak, np.array([MIDDLE]), np.array([MIDDLE]), np.ones(1))
+    narrow = render_points(peak, np.array([MIDDLE]), np.array([MIDDLE]), flux=np.ones(1))
     middle = int(MIDDLE)
     edge = np.interp(1.5, [1, 2], [narrow[middle, middle + 1], narrow[middle, middle + 2]])
     # linear interpolation between pixels lies up to 2 % above the Gaussian
@@ -49,7 +49,7 @@ def test_a_galaxy_keeps_its_flux_and_is_wider_than_a_point() -> None:
     )
     image = render_galaxies(psf, galaxy)
     assert image.sum() == pytest.approx(800.0, rel=0.02)
-    point = render_points(psf, galaxy.x, galaxy.y, galaxy.flux)
+    point = render_points(psf, galaxy.x, galaxy.y, flux=galaxy.flux)
     assert image.max() < point.max() / 3
     x = np.arange(SCENE) - MIDDLE
     along, across = ((image.sum(axis) * x**2).sum() for axis in (0, 1))
