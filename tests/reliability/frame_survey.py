@@ -80,8 +80,8 @@ def result_of(installation: Installation) -> Result:
         " FROM detection_detection d"
         " JOIN observations_observation o ON o.id = d.observation_id"
     )
-    # how often a frame that ended early is measured hangs on the order of the work; what is measured
-    # does not
+    # how often a frame that ended early is measured hangs on the order of the work; what is
+    # measured does not
     jobs = installation.rows(
         "SELECT state, count(*) FROM core_job WHERE kind <> 'measure' GROUP BY state"
     )
@@ -204,8 +204,7 @@ def assert_light_curves_complete(installation: Installation, frames: Path) -> No
         " JOIN core_storedfile f ON f.id = o.raw_file_id WHERE i.status = 'succeeded'"
     )
     points = (
-        "SELECT astro_object_id, science_image_id FROM catalog_lightcurvepoint"
-        " WHERE kind = 'total'"
+        "SELECT astro_object_id, science_image_id FROM catalog_lightcurvepoint WHERE kind = 'total'"
     )
     _assert_points_complete(installation, frames, covering=images, points=points)
 

@@ -64,9 +64,7 @@ def test_a_psf_of_the_wrong_width_shows_with_its_sign(field, fwhm, sign):
 
 
 def test_a_departure_in_one_corner_is_seen_there_alone(field, make_field):
-    wide = make_field(
-        x=field.x, y=field.y, flux=field.flux, fwhm=3.3, sky=SKY, n_stars=120, seed=4
-    )
+    wide = make_field(x=field.x, y=field.y, flux=field.flux, fwhm=3.3, sky=SKY, n_stars=120, seed=4)
     image = calibrated(field)
     data = image.data.copy()
     data[256:, 256:] = wide.image.data[256:, 256:] - np.float32(SKY)
