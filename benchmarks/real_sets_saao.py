@@ -118,7 +118,9 @@ def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = 
             add_epoch(series, name, told[name], science=science, made=made, forced=forced)
         else:
             series.refused.append(f"{row.pair}: the event is masked")
-        add_places(series, pair, made, forced)
+        # a difference that failed is searched for nothing
+        if made.subtraction.quality != "fail":
+            add_places(series, pair, made, forced)
         row.seconds = time.perf_counter() - start
         if images is not None and name == SHOWN:
             place = (forced.position.x, forced.position.y)
@@ -282,6 +284,7 @@ def summary(series: Series) -> Iterator[Row]:
     n_places, n_single = recurring(series.places)
     row = Row("star field")
     row.answer = (
+        f"in the {len(series.n_other)} frames whose difference did not fail, "
         f"{np.mean(series.n_other):.1f} kept candidates a frame besides the event "
         f"(median {np.median(series.n_other):.0f}): {n_places} places that recur in 3 or more "
         f"frames, and {n_single / series.mpix:.1f} single ones per Mpix"
