@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.masks import MaskPlane
+from preprocessing.algorithms.resampled_planes import OUTSIDE, Planes
+
+__all__ = ["GRID_STEP", "LineKernel", "Planes", "hardly_turns", "resample_in_two_passes"]
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -30,8 +33,6 @@ _LARGEST_DRIFT = 0.03
 _BAND = 64
 #: With more runs of columns than this it is quicker to gather each column.
 _MOST_RUNS = 64
-#: A bit that no mask plane has, while the work lasts.
-_OUTSIDE = np.uint16(1 << 15)
 
 
 @dataclass(frozen=True)
@@ -71,39 +72,6 @@ class LineKernel:
             spread[1:, is_beyond] = spread[:-1, is_beyond].copy()
             spread[0, is_beyond] = 0.0
         return spread
-
-
-@dataclass(frozen=True)
-class Planes:
-    """What is resampled: values, their variance where it is known, and the mask; one shape."""
-
-    values: FloatArray
-    variance: FloatArray | None
-    mask: MaskArray
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int], *, with_variance: bool) -> Planes:
-        """Planes to be filled."""
-        variance = np.empty(shape, dtype=np.float32) if with_variance else None
-        return cls(np.empty(shape, dtype=np.float32), variance, np.empty(shape, dtype=np.uint16))
-
-    def at(self, rows: slice) -> Planes:
-        """Views of some rows."""
-        variance = None if self.variance is None else self.variance[rows]
-        return Planes(self.values[rows], variance, self.mask[rows])
-
-    def blank(self) -> None:
-        """Make all of them lie outside of what was resampled."""
-        self.values[:] = 0.0
-        self.mask[:] = _OUTSIDE
-        if self.variance is not None:
-            self.variance[:] = 0.0
-
-    def copy_from(self, other: Planes) -> None:
-        """Take the pixels of others of the same shape."""
-        self.values[:], self.mask[:] = other.values, other.mask
-        if self.variance is not None and other.variance is not None:
-            self.variance[:] = other.variance
 
 
 def hardly_turns(matrices: Float64) -> bool:
@@ -177,7 +145,7 @@ def _scale(planes: Planes, area: Float64, rows: slice) -> None:
         share = (np.arange(len(part.values)) / GRID_STEP).astype(np.float32)[:, None]
         scale = (bottom - top).astype(np.float32) * share + top.astype(np.float32)
         np.multiply(part.values, scale, out=part.values)
-        outside = part.mask >= _OUTSIDE
+        outside = part.mask >= OUTSIDE
         is_cut = bool(outside.any())
         if is_cut:
             part.values[outside] = 0.0
@@ -357,7 +325,7 @@ class _Samples:
 
 def _blank_columns(out: Planes, columns: NDArray[np.bool_]) -> None:
     out.values[:, columns] = 0.0
-    out.mask[:, columns] = _OUTSIDE
+    out.mask[:, columns] = OUTSIDE
     if out.variance is not None:
         out.variance[:, columns] = 0.0
 
