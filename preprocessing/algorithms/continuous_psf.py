@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,10 @@ Float64 = NDArray[np.float64]
 
 #: Gauss-Legendre nodes per axis over a pixel, exact to a thousandth for cores of a pixel's width.
 _NODES = 3
-#: Where the window that ends the profile begins, as a share of the images' half width.
+#: Radius beyond which the light of a star is smooth enough to interpolate [FWHM], and in pixels.
+_REACH_FWHM = 5.0
+_LEAST_REACH = 6
+#: Where the window that ends the profile begins, as a share of that.
 _WINDOW_FROM = 0.7
 
 
@@ -32,6 +36,8 @@ class ContinuousPsf:
         Spline coefficients of what the core leaves of each polynomial term's image.
     sums : NDArray[float64], shape (n_terms,)
         Sum of each term's image.
+    reach : int
+        Pixels from the middle at which a star drawn with it ends.
     order, shape
         Of the field, which see.
     """
@@ -39,19 +45,15 @@ class ContinuousPsf:
     core: Moffat
     rest: Float64
     sums: Float64
+    reach: int
     order: int
     shape: tuple[int, int]
-
-    @property
-    def half(self) -> int:
-        """Pixels from the middle at which the profile ends."""
-        return int(self.rest.shape[-1]) // 2
 
     def at(self, x: Float64, y: Float64, *, dx: Float64, dy: Float64) -> Float64:
         """Values for stars at (x, y), shape (n,), in pixels at offsets (dx, dy), shape (n, ...)."""
         terms = position_terms(x, y, shape=self.shape, order=self.order)
         value = integrated(self.core, dx, dy)
-        places = np.stack([dy.ravel(), dx.ravel()]) + self.half
+        places = np.stack([dy.ravel(), dx.ravel()]) + self.rest.shape[-1] // 2
         column = (len(x),) + (1,) * (dx.ndim - 1)
         for image, factor in zip(self.rest, terms.T, strict=True):
             part = ndimage.map_coordinates(image, places, order=3, prefilter=False, mode="constant")
@@ -60,8 +62,8 @@ class ContinuousPsf:
         return value
 
     def window(self, dx: Float64, dy: Float64) -> Float64:
-        """One near a star and smoothly zero at ``half`` pixels from it: what ends its profile."""
-        share = np.hypot(dx, dy) / self.half
+        """One near a star and smoothly zero at ``reach`` pixels from it: what ends its profile."""
+        share = np.hypot(dx, dy) / self.reach
         fall = np.clip((share - _WINDOW_FROM) / (1.0 - _WINDOW_FROM), 0.0, 1.0)
         return np.asarray(0.5 + 0.5 * np.cos(np.pi * fall))
 
@@ -98,7 +100,8 @@ def continuous_psf(psf: PsfField) -> ContinuousPsf:
     rest = images.copy()
     rest[0] -= integrated(core, dx, dy)
     filtered = np.stack([ndimage.spline_filter(image, order=3) for image in rest])
-    return ContinuousPsf(core, filtered, sums, psf.order, psf.shape)
+    reach = min(psf.size // 2, max(_LEAST_REACH, math.ceil(_REACH_FWHM * psf.fwhm_pix)))
+    return ContinuousPsf(core, filtered, sums, reach, psf.order, psf.shape)
 
 
 def _fit_core(image: Float64) -> tuple[Moffat, float]:

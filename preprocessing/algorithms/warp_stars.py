@@ -154,7 +154,7 @@ def draw(stars: PointSources, shape: tuple[int, int]) -> FloatArray:
         row=np.rint(stars.y).astype(np.intp),
         start=(stars.x, stars.y),
         matrices=np.broadcast_to(np.eye(2), (len(stars), 2, 2)),
-        half=stars.profile.half,
+        half=stars.profile.reach,
     )
 
 
@@ -177,7 +177,7 @@ def draw_resampled(
         row=np.rint(y).astype(np.intp),
         start=(x, y),
         matrices=matrices,
-        half=int(np.ceil(stars.profile.half / scale)),
+        half=int(np.ceil(stars.profile.reach / scale)),
     )
 
 
