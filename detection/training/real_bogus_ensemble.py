@@ -37,6 +37,8 @@ SIMULATED_ONLY = "simulated_only.safetensors"
 #: Copies of each real alert in the second step: as delivered, and twice as others might have.
 _N_DELIVERED = 2
 _BATCH = 256
+#: Each so many of the validation samples are looked at while alerts are learnt.
+_WATCHED = 4
 _MAX_LOG = float(np.log(4.0))
 
 
@@ -49,14 +51,14 @@ class EnsemblePlan:
     first : TrainingConfig
         From random weights on simulated samples and null pairs.
     second : TrainingConfig
-        From there on with real alerts among twice as many others.
+        From there on with real alerts among as many others.
     n_members : int
     """
 
-    first: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=14))
+    first: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=7))
     second: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            seed=2, epochs=3, learning_rate=6e-4, label_smoothing=0.03
+            seed=2, epochs=16, learning_rate=2e-3, label_smoothing=0.03
         )
     )
     n_members: int = N_MEMBERS
@@ -175,15 +177,16 @@ def train_on_alerts(
     noise.
     """
     rng = np.random.default_rng(plan.second.seed)
-    n_others = min(2 * sum(map(len, alerts)), len(parts["train"]))
+    n_others = min(sum(map(len, alerts)), len(parts["train"]))
     others = rng.choice(len(parts["train"]), size=n_others, replace=False)
     mixed = join_prepared([*alerts, parts["train"].select(np.sort(others))])
     # the last epoch is taken: simulated validation cannot tell when alerts are learnt
     config = replace(plan.second, patience=plan.second.epochs + 1)
+    watched = parts["validation"].select(np.arange(0, len(parts["validation"]), _WATCHED))
     return [
         train_member(
             mixed,
-            parts["validation"],
+            watched,
             member=member,
             config=config,
             folder=folder,

@@ -27,12 +27,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", type=Path, help="safetensors file to write (default: the shipped weights)"
         )
-        parser.add_argument("--epochs", type=int, default=14, help="at most (default 14)")
+        parser.add_argument("--epochs", type=int, default=7, help="at most (default 7)")
         parser.add_argument(
             "--alert-epochs",
             type=int,
-            default=3,
-            help="with real alerts at the end (default 3; 0 for none)",
+            default=16,
+            help="with real alerts at the end (default 16; 0 for none)",
         )
         parser.add_argument("--members", type=int, default=4, help="default 4")
         parser.add_argument("--seed", type=int, default=1, help="default 1")
