@@ -249,13 +249,14 @@ class _Pass:
         usable = self._usable(base, is_crossing, source)
         runs = self._runs(base, is_crossing, usable)
         share = (np.arange(rows.stop - rows.start) / (rows.stop - rows.start)).astype(np.float32)
-        samples = _Samples(source, rows, base, origin=origin, axis=self._axis)
+        samples = _Samples(source, rows, base, is_crossing, origin=origin, axis=self._axis)
         sums = _Sums(out)
         for k in range(self._kernel.taps + 1):
             used = [run for run in runs if k < self._kernel.taps or run.is_crossing]
             if used:
                 sums.weigh(weights[k], slopes[k] if self._height > 1 else None, share)
-                parts = [(run.columns, samples.of(run, k - self._kernel.reach + 1)) for run in used]
+                is_last, step = k == self._kernel.taps, k - self._kernel.reach + 1
+                parts = [(run.columns, samples.of(run, step, is_last=is_last)) for run in used]
                 sums.add(parts, is_first=k == 0)
         if not usable.all():
             _blank_columns(out, ~usable)
@@ -271,7 +272,7 @@ class _Pass:
         kind = np.where(usable, 2 * moves + is_crossing, np.iinfo(np.intp).max)
         edges = np.flatnonzero(np.diff(kind)) + 1
         if len(edges) >= _MOST_RUNS and self._axis == 1:
-            return [_Run(slice(0, self.nx), None, is_crossing=True)]
+            return [_Run(slice(0, self.nx), None, is_crossing=bool(is_crossing.any()))]
         bounds = [0, *edges.tolist(), self.nx]
         return [
             _Run(slice(a, b), int(moves[a]), is_crossing=bool(is_crossing[a]))
@@ -302,17 +303,33 @@ class _Run:
 class _Samples:
     """The pixels from which some rows of the result are made."""
 
-    def __init__(self, source: Planes, rows: slice, base: Index, *, origin: int, axis: int) -> None:
+    def __init__(
+        self,
+        source: Planes,
+        rows: slice,
+        base: Index,
+        is_crossing: BoolArray,
+        *,
+        origin: int,
+        axis: int,
+    ) -> None:
         self._source, self._base, self._axis = source, base, axis
+        self._is_crossing = is_crossing
         self._rows = slice(rows.start - origin, rows.stop - origin)
 
-    def of(self, run: _Run, step: int) -> Planes:
-        """Those of a run of columns, ``step`` pixels from the floor of their positions."""
+    def of(self, run: _Run, step: int, *, is_last: bool) -> Planes:
+        """Those of a run of columns, ``step`` pixels from the floor of their positions.
+
+        The last are used where the floor changes within the strip, and flag nothing elsewhere.
+        """
         if run.move is None:
             part = self._source.at(self._rows)
             at = np.clip(self._base + step, 0, part.values.shape[1] - 1)
             variance = None if part.variance is None else part.variance.take(at, axis=1)
-            return Planes(part.values.take(at, axis=1), variance, part.mask.take(at, axis=1))
+            mask = part.mask.take(at, axis=1)
+            if is_last:
+                mask[:, ~self._is_crossing] = 0
+            return Planes(part.values.take(at, axis=1), variance, mask)
         shift, rows, columns = run.move + step, self._rows, run.columns
         if self._axis == 1:
             columns = slice(columns.start + shift, columns.stop + shift)

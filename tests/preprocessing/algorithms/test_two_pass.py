@@ -71,6 +71,20 @@ def test_two_passes_give_what_gathering_gives(monkeypatch, angle, scale, offset)
     assert ratio == pytest.approx(1.0, abs=0.005)
 
 
+@pytest.mark.parametrize(("angle", "scale"), [(0.0, 1.0), (0.0, 0.5), (0.0, 1.7), (0.002, 0.5)])
+def test_a_bad_pixel_flags_what_it_is_mixed_into_and_no_more(monkeypatch, angle, scale):
+    image, registration = starry(2), mapping(angle, scale, (10.3, 8.6))
+    mask = image.mask.copy()
+    mask[::17, ::23] = 16
+    image = image.with_(mask=mask)
+    quick = warp(image, registration, shape=SHAPE).mask
+    monkeypatch.setattr(warping, "hardly_turns", lambda _: False)
+    full = warp(image, registration, shape=SHAPE).mask
+    # a turn of 0.002 moves the floor of a position in one pixel of a hundred
+    assert (quick != full).mean() <= 5 * angle
+    assert (full == 16).mean() > 0.05
+
+
 def test_a_map_that_turns_is_left_to_gathering():
     small, large = (np.array([[[1.0, -a], [a, 1.0]]]) for a in (0.003, 0.1))
     assert hardly_turns(small)
