@@ -157,6 +157,9 @@ def _draws(group: NDArray[np.str_], *, seed: int, n_draws: int) -> list[NDArray[
     _, label = np.unique(group, return_inverse=True)
     order = np.argsort(label, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(label))[:-1])
+    if len(members) == 1:
+        # one group says nothing about how groups differ
+        return []
     return [
         np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         for _ in range(n_draws)

@@ -69,6 +69,12 @@ def test_the_interval_draws_groups_not_rows() -> None:
     assert grouped["low"] < grouped["value"] < grouped["high"]
 
 
+def test_one_group_alone_has_a_value_and_no_interval() -> None:
+    score, truth = np.array([0.9, 0.2, 0.6]), np.array([True, False, True])
+    answer = judge(score, truth, group=np.array(["a", "a", "a"]))
+    assert answer["roc_auc"] == {"value": 1.0, "low": None, "high": None}
+
+
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="lengths differ"):
         judge(np.zeros(2), np.zeros(3, bool), group=np.zeros(2, "U1"))
