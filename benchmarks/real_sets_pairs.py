@@ -19,7 +19,8 @@ from astrid_site.imaging.psf import constant_psf
 from benchmarks.real_sets_pictures import Panel, pair_panels, write_picture
 from catalog.algorithms.forced_series import NamedFrame, build_series_reference
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import CutConfig, Measurement, apply_cuts, measure
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import Measurement, measure
 from differencing.algorithms.subtract import Subtraction, subtract
 from observations.algorithms.headers import read_metadata
 from preprocessing.algorithms.preprocess import Preprocessed, preprocess_image

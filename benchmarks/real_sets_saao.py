@@ -25,7 +25,8 @@ from catalog.algorithms.forced_series import (
 from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart
 from catalog.algorithms.light_curve_svg import draw_light_curve
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import CutConfig, apply_cuts, measure
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import measure
 from preprocessing.algorithms.preprocess import Preprocessed, preprocess_image
 
 Values = NDArray[np.float64]

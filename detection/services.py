@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
     from astrid_site.imaging.masks import MaskArray
     from astrid_site.imaging.psf import PsfField
-    from detection.algorithms.measurement import Cut, CutConfig, Measurement
+    from detection.algorithms.cuts import Cut, CutConfig
+    from detection.algorithms.measurement import Measurement
     from detection.networks.feature_model import FeatureModel
     from differencing.algorithms.agreement import SecondOpinion
     from differencing.algorithms.subtraction import Method
@@ -93,7 +94,8 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
         If so many candidates pass every cut that the subtraction must be bad.
     """
     from detection.algorithms.candidates import find_candidates
-    from detection.algorithms.measurement import CutConfig, measure
+    from detection.algorithms.cuts import CutConfig
+    from detection.algorithms.measurement import measure
 
     detection_run = cast(DetectionRun, run)
     inputs = _load(run)
@@ -114,10 +116,8 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.7, "cutting out triplets")
     cutouts = _store_triplets(inputs, found, name=f"{run.observation.observation_id}-cutouts.npy")
     rows = _rows(detection_run, inputs, found)
-    opinion = None
-    if settings.SECOND_METHOD:
-        progress(0.8, "asking a second method")
-        opinion = _ask_second(inputs, rows, threshold=threshold)
+    progress(0.8, "asking a second method" if settings.SECOND_METHOD else "storing candidates")
+    opinion = _ask_second(inputs, rows, threshold=threshold) if settings.SECOND_METHOD else None
 
     def save() -> None:
         detection_run.difference_run = inputs.run
@@ -189,7 +189,7 @@ def _load(run: ProcessingRun) -> _Inputs:
 
 def _apply_cuts(measurements: list[Measurement], config: CutConfig) -> _Found:
     """Every cut on every candidate; of the rejected only the strongest are carried on."""
-    from detection.algorithms.measurement import apply_cuts
+    from detection.algorithms.cuts import apply_cuts
 
     pairs = [(m, apply_cuts(m, config)) for m in measurements]
     kept = [pair for pair in pairs if all(cut.kept for cut in pair[1])]

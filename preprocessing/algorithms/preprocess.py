@@ -184,16 +184,11 @@ def preprocess_image(
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
     stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
-    if given_psf is not None:
-        n_psf_stars = given_psf.n_stars
-        frame = frame.with_(psf=given_psf)
-        stars = fit_star_fluxes(frame, stars)
-    else:
-        rounds = 2 if confusion > 0.0 else 1
-        fitted = _fit_psf(frame, stars, core, order=settings.psf_order, rounds=rounds)
-        frame, stars, n_psf_stars = fitted
-        if frame.psf is None:
-            notes.append(f"no PSF: {n_psf_stars} stars of {MIN_STARS}")
+    frame, stars, n_psf_stars = _with_psf(
+        frame, stars, core, order=settings.psf_order, confusion=confusion, given=given_psf
+    )
+    if frame.psf is None:
+        notes.append(f"no PSF: {n_psf_stars} stars of {MIN_STARS}")
     zero_point = _zero_point(frame, stars, settings.catalog, notes)
     frame = frame.with_(zero_point=zero_point.value)
     metrics = _metrics(frame, stars, background, zero_point=zero_point)
@@ -253,6 +248,23 @@ def _mask_trails(
         return frame, ()
     trails = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
     return frame.with_(mask=mask_trails(frame.mask, trails)), trails
+
+
+def _with_psf(
+    frame: Image,
+    stars: StarList,
+    core: Moffat,
+    *,
+    order: int | None,
+    confusion: float,
+    given: PsfField | None,
+) -> tuple[Image, StarList, int]:
+    """The frame with the given PSF or the one fitted, its stars measured, and their number."""
+    if given is not None:
+        frame = frame.with_(psf=given)
+        return frame, fit_star_fluxes(frame, stars), given.n_stars
+    # the neighbours of crowded stars are taken off in a second round
+    return _fit_psf(frame, stars, core, order=order, rounds=2 if confusion > 0.0 else 1)
 
 
 def _fit_psf(

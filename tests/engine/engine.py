@@ -11,7 +11,8 @@ from astropy.wcs import WCS
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import CutConfig, Measurement, apply_cuts, measure
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import Measurement, measure
 from detection.management.subtraction_frames import Frames, bring_together
 from differencing.algorithms.subtract import Subtraction, SubtractionConfig, subtract
 from preprocessing.algorithms.preprocess import preprocess_image

@@ -319,7 +319,8 @@ def _measure(
     subtraction: Subtraction, template: Image, science: Preprocessed, candidates: Any
 ) -> list[Measurement]:
     """Measurements of the candidates that pass every cut."""
-    from detection.algorithms.measurement import CutConfig, apply_cuts, measure
+    from detection.algorithms.cuts import CutConfig, apply_cuts
+    from detection.algorithms.measurement import measure
 
     measured = measure(subtraction, template, science.image, candidates, stars=science.stars)
     config = CutConfig()

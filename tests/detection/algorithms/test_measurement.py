@@ -10,7 +10,8 @@ import pytest
 from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.psf import constant_psf
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import CutConfig, Measurement, apply_cuts, measure
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import Measurement, measure
 from tests.detection.algorithms.difference_sky import (
     Sky,
     Stars,

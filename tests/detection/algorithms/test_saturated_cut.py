@@ -6,7 +6,8 @@ import pytest
 
 from astrid_site.imaging.masks import MaskPlane
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import Cut, CutConfig, apply_cuts, measure
+from detection.algorithms.cuts import Cut, CutConfig, apply_cuts
+from detection.algorithms.measurement import measure
 from tests.detection.algorithms.difference_sky import Stars, make_images, make_sky
 
 

@@ -11,7 +11,8 @@ from astrid_site.imaging.fits_io import read_image, read_plane
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.psf import constant_psf
 from detection.algorithms.candidates import find_candidates
-from detection.algorithms.measurement import CutConfig, apply_cuts, measure
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import measure
 from differencing.algorithms.subtract import Subtraction, subtract
 from observations.algorithms.headers import read_metadata
 from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed, preprocess_image
