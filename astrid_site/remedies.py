@@ -62,6 +62,18 @@ _CASES = (
         "Solve the astrometry of the frame and hand it in again.",
     ),
     _Case(
+        "no_reference_psf",
+        r"^the frame that would be the reference, .*PSF could not be measured",
+        "Name another frame as reference, or give that frame a PSF image in the psf column of a "
+        "sidecar table; then retry.",
+    ),
+    _Case(
+        "no_psf",
+        r"the PSF could not be measured",
+        "Look whether the frame is in focus and shows enough stars, or give it a PSF image in "
+        "the psf column of a sidecar table; then retry.",
+    ),
+    _Case(
         "few_stars",
         r"too few (clean )?stars|usable stars|the stars do not make a PSF",
         "Look whether the frame is in focus and shows the sky, and whether the survey's "

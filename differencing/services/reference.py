@@ -139,7 +139,7 @@ def choose(run: ReferenceRun) -> list[Recipe]:
     refuse_wrong_wcs(run, _witnesses(observation, candidates))
     for image in candidates:
         if _covers_enough(observation, image):
-            require_psf(image)
+            require_psf(image, called="the frame that would be the reference")
     n_epochs, needed = len(_usable(observation, images)), observation.survey.reference_min_epochs
     raise NoWorkError(_why_none(observation, n_epochs), n_epochs=n_epochs, n_needed=needed)
 

@@ -157,8 +157,8 @@ def has_psf(image: ScienceImage) -> bool:
     return bool(image.metrics.get("psf_source") != PSF_NONE)
 
 
-def require_psf(image: ScienceImage) -> None:
-    """Refuse a frame whose stars were too few for a PSF.
+def require_psf(image: ScienceImage, *, called: str = "this frame") -> None:
+    """Refuse a frame whose stars were too few for a PSF; it is named by its file.
 
     Raises
     ------
@@ -169,8 +169,8 @@ def require_psf(image: ScienceImage) -> None:
         from preprocessing.algorithms.psf_fit import missing_psf
 
         error = missing_psf(image.metrics.get("n_psf_stars"))
-        name = image.observation.observation_id
-        raise AlgorithmError(f"{name}: {error.message}", **error.numbers)
+        name = image.observation.raw_file.name
+        raise AlgorithmError(f"{called}, {name}: {error.message}", **error.numbers)
 
 
 def _number(value: Any) -> float | None:

@@ -15,6 +15,8 @@ from astrid_site.core import jobs
 from astrid_site.core.models import Job
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.remedies import explain
+from preprocessing.services import require_psf
+from tests.catalog.factories import make_science_image
 from tests.observations.factories import make_observation
 from tests.web.factories import make_user
 
@@ -74,6 +76,7 @@ def test_every_failure_has_a_code_and_a_remedy(message: str) -> None:
         ("no reference yet: no earlier frame of this field in this band", "no_reference_yet"),
         ("the reference covers 61% of the frame, 85% are needed", "little_overlap"),
         ("the frame is too small to calibrate: 20 x 20 pixels", "too_small"),
+        ("this frame, a.fits: the PSF could not be measured: 2 stars of 5 needed", "no_psf"),
     ],
 )
 def test_common_troubles_are_told_apart(message: str, code: str) -> None:
@@ -131,3 +134,19 @@ def test_the_raw_text_is_for_those_who_look_after_the_program(role: str, status:
 def test_the_sentence_of_the_science_code_is_kept_as_it_was() -> None:
     error = AlgorithmError("too few clean stars for a PSF: 3, and 5 are needed", n_stars=3)
     assert explain(error.message, is_failure=True).text.startswith(error.message)
+
+
+@pytest.mark.django_db
+def test_a_reference_without_a_psf_is_called_by_its_file_and_role_with_what_helps() -> None:
+    image = make_science_image(
+        make_observation(observation_id="4007590"),
+        metrics={"psf_source": "none", "n_psf_stars": 2},
+    )
+    with pytest.raises(AlgorithmError) as raised:
+        require_psf(image, called="the frame that would be the reference")
+    said = explain(raised.value.message, is_failure=True)
+    assert said.code == "no_reference_psf"
+    name = image.observation.raw_file.name
+    assert said.text.startswith(f"the frame that would be the reference, {name}: the PSF could")
+    assert "Name another frame as reference, or give that frame a PSF" in said.text
+    assert "4007590" not in said.text
