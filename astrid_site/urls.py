@@ -8,10 +8,9 @@ from django.urls import include, path
 from astrid_site.core.streams import stream_events
 from astrid_site.views import errors, files, objects, observations, tonight, upload, viewer
 from catalog.views import listing as object_listing
-from observations.views import listing as observation_listing
 
 observation_urls = [
-    path("", observation_listing, name="list"),
+    path("", observations.listing, name="list"),
     path("upload/", upload.upload, name="upload"),
     path("<uuid:observation_id>/", observations.detail, name="detail"),
     path("<uuid:observation_id>/images/<slug:panel>.png", observations.image, name="image"),
@@ -27,6 +26,7 @@ observation_urls = [
 ]
 object_urls = [
     path("", object_listing, name="list"),
+    path("without-place/", objects.without_place, name="without_place"),
     path("<uuid:object_id>/", objects.detail, name="detail"),
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),

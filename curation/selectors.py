@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Abs
 
 from catalog.models import AstroObject, ObjectDetection
@@ -46,6 +46,23 @@ def verdict_history(astro_object: AstroObject) -> QuerySet[Verdict]:
         )
         .select_related("curator", "detection", "detection__observation")
         .order_by("-created_at", "-sequence")
+    )
+
+
+def confirmed_without_place() -> QuerySet[Detection]:
+    """Candidates that people say are real and that have no place on the sky, newest first.
+
+    No object stands for them; the latest answer that decides anything counts, as for an object.
+    """
+    said_real = Verdict.objects.filter(label=Verdict.Label.REAL)
+    deciding = current_verdicts().filter(detection=OuterRef("pk"))
+    latest = deciding.exclude(label=Verdict.Label.UNSURE).order_by("-created_at", "-sequence")
+    rows = Detection.objects.filter(ra__isnull=True, pk__in=said_real.values("detection"))
+    return (
+        rows.annotate(decided=Subquery(latest.values("label")[:1]))
+        .filter(decided=Verdict.Label.REAL)
+        .select_related("observation", "observation__survey")
+        .order_by("-created_at", "id")
     )
 
 

@@ -12,10 +12,11 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
+from astrid_site.core import heartbeats
 from astrid_site.core.models import Heartbeat
 
-#: A process that was not seen for this long is taken for dead.
-SILENCE = timedelta(seconds=60)
+#: A process that missed three beats is taken for dead.
+SILENCE = timedelta(seconds=3 * heartbeats.EVERY_S)
 #: Without these nothing can be served; without the others work only waits.
 VITAL = frozenset({"database", "storage"})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,10 @@ from django.utils import timezone
 from astrid_site import pipeline
 from astrid_site.core.models import Heartbeat, Job
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.monitoring.probes import SILENCE
+from astrid_site.pages.observation_table import stage_title
 from catalog.models import AstroObject, ObjectDetection
+from curation.selectors import confirmed_without_place
 from detection import pages as detection_pages
 from detection.models import Detection
 from differencing.models import DifferenceRun
@@ -20,8 +23,6 @@ from differencing.pages import plain_words
 from observations.models import Observation
 from preprocessing.models import ScienceImage
 
-#: A process that has not been heard of for this long is taken for dead.
-SILENT_AFTER = timedelta(seconds=60)
 SPANS = {"day": ("last 24 hours", timedelta(days=1)), "week": ("last 7 days", timedelta(days=7))}
 MAX_ROWS = 8
 
@@ -35,6 +36,7 @@ class FunnelStep:
     note: str
     width: float
     group: str
+    n_without_place: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Failure:
     """A frame that failed, and why in plain words."""
 
     observation: Observation
+    stage: str
     reason: str
 
 
@@ -127,6 +130,8 @@ def funnel(span: str = "") -> Funnel:
         ("Confirmed", objects.filter(state=AstroObject.State.CONFIRMED).count(), "by a person"),
     ]
     steps = _bars(in_frames, "frames") + _bars(in_sources, "sources")
+    loose = confirmed_without_place().filter(observation__in=ids).count()
+    steps[-1] = replace(steps[-1], n_without_place=loose)
     return Funnel(steps=steps, span=span, span_label=label)
 
 
@@ -189,7 +194,8 @@ def failures() -> tuple[list[Failure], int]:
     """Frames that failed, newest first, and how many there are."""
     rows = Observation.objects.filter(status=RunStatus.FAILED).select_related("survey")
     shown = rows.order_by("-created_at", "id")[:MAX_ROWS]
-    return [Failure(row, plain_words(row.reason)) for row in shown], rows.count()
+    found = [Failure(row, stage_title(row.stage), plain_words(row.reason)) for row in shown]
+    return found, rows.count()
 
 
 def signs_of_life() -> list[Sign]:
@@ -197,7 +203,7 @@ def signs_of_life() -> list[Sign]:
     now = timezone.now()
     beats = Heartbeat.objects.filter(seen_at__gte=now - timedelta(days=1)).order_by("kind", "name")
     return [
-        Sign(beat, now - beat.seen_at < SILENT_AFTER, (now - beat.seen_at).total_seconds())
+        Sign(beat, now - beat.seen_at < SILENCE, (now - beat.seen_at).total_seconds())
         for beat in beats
     ]
 

@@ -9,8 +9,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from astrid_site.core.keyset import keyset_page
 from astrid_site.pages import astro_object as page
 from catalog.models import AstroObject
+from curation.selectors import confirmed_without_place
 from detection.pages import STRETCHES
 
 
@@ -55,6 +57,18 @@ def epoch(request: HttpRequest, object_id: UUID, run_id: UUID) -> HttpResponse:
     """The object's place in one night's images, detected there or not."""
     owner = get_object_or_404(AstroObject, pk=object_id)
     return _picture(page.epoch_png(owner, run_id, stretch=_stretch(request)))
+
+
+@login_required
+@permission_required("curation.view_verdict", raise_exception=True)
+@require_GET
+def without_place(request: HttpRequest) -> HttpResponse:
+    """Candidates confirmed by people that no object stands for."""
+    table = keyset_page(
+        confirmed_without_place(), field="created_at", cursor=request.GET.get("cursor", "")
+    )
+    context = {"section": "objects", "table": table}
+    return render(request, "catalog/without_place.html", context)
 
 
 def _picture(png: bytes | None) -> HttpResponse:

@@ -1,7 +1,8 @@
-"""The page of one observation, and what people do on it."""
+"""The table of observations, the page of one, and what people do on it."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -15,9 +16,13 @@ from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from astrid_site.pages import observation as page
 from astrid_site.pages import pictures
+from astrid_site.pages.observation_table import observation_rows
 from astrid_site.redrawing import redraw_job
 from detection.pages import STRETCHES
+from observations.forms import ObservationFilterForm
 from observations.models import Observation
+from observations.pages import bands, observation_table
+from observations.selectors import simulated_names
 
 #: What of the page is sent alone to a page that is already open, by the element it goes to.
 _PARTS = {
@@ -26,6 +31,32 @@ _PARTS = {
     "pictures": "observations/partials/pictures.html",
 }
 PANELS = ("science", "template", "difference", "score")
+
+
+@login_required
+@permission_required("observations.view_observation", raise_exception=True)
+@require_GET
+def listing(request: HttpRequest) -> HttpResponse:
+    """Observations that fit the filter; only the table for a page that is already open."""
+    form = ObservationFilterForm(request.GET or None)
+    filters = form.cleaned_data if form.is_bound and form.is_valid() else {}
+    query = request.GET.copy()
+    cursor = (query.pop("cursor", None) or [""])[-1]
+    table = observation_table(filters, cursor=cursor)
+    context: dict[str, Any] = {
+        "section": "observations",
+        "form": form,
+        "bands": bands(),
+        "table": table,
+        "rows": observation_rows(table.rows),
+        "query": query.urlencode(),
+        "is_filtered": any(filters.values()),
+    }
+    if filters.get("survey"):
+        context["simulated_surveys"] = simulated_names(filters["survey"])
+    is_part = request.headers.get("HX-Target") == "observations"
+    template = "observations/partials/table.html" if is_part else "observations/list.html"
+    return render(request, template, context)
 
 
 def _observation(observation_id: UUID) -> Observation:

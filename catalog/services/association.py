@@ -107,6 +107,10 @@ def _join(
     born = {owner.pk for _, owner, _ in new}
     return {
         "n_detections": len(detections),
+        # without world coordinates there is no place on the sky to join at
+        "n_without_position": Detection.objects.filter(
+            run=detection_run, is_kept=True, ra__isnull=True
+        ).count(),
         "n_new_objects": len(born),
         "n_known_objects": len({owner.pk for _, owner, _ in pairs} - born),
         "moved": sorted(str(key) for key in born | moved),

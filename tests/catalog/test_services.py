@@ -97,8 +97,9 @@ def test_cut_candidates_and_those_without_a_position_found_nothing() -> None:
     run = make_detection_run()
     make_detection(run, is_kept=False)
     make_detection(run, ra=None, dec=None)
-    associate(run)
+    done = associate(run)
     assert AstroObject.objects.count() == 0
+    assert done.metrics["n_without_position"] == 1
 
 
 def test_simulated_detections_never_join_real_objects() -> None:

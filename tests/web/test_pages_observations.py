@@ -40,6 +40,35 @@ def test_a_cursor_that_is_none_of_ours_gives_the_first_page(
         assert len(answer.context["table"].rows) == 1
 
 
+def test_the_list_tells_role_quality_step_and_the_whole_reason_in_the_words_of_pages(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    from differencing.models import DifferenceRun
+
+    frame = sky.observations[0]
+    reason = "the difference (kernel) fails: coverage 0.1 is outside 0.8 to 1. " + "Look. " * 20
+    Observation.objects.filter(pk=frame.pk).update(
+        status="failed", stage="difference", reason=reason + "The end", role="template"
+    )
+    DifferenceRun.objects.update(quality="fail")
+    client = client_of("viewer")
+    text = " ".join(client.get(reverse("observations:list")).content.decode().split())
+    for words in (
+        "reference frame",
+        "Register and subtract",
+        "difference not to be trusted",
+        "could be compared (10 %, limit 80 %)",
+        "The end",
+    ):
+        assert words in text, words
+    assert "<span>difference</span>" not in text
+    DifferenceRun.objects.update(quality="downgrade")
+    assert "to be used with care" in client.get(reverse("observations:list")).content.decode()
+    DifferenceRun.objects.update(quality="pass")
+    assert "with care" not in client.get(reverse("observations:list")).content.decode()
+    assert "Register and subtract" in client.get("/").content.decode()
+
+
 def test_an_observation_page_shows_stages_images_candidates_and_header(
     sky: World, client_of: Callable[[str], Client]
 ) -> None:

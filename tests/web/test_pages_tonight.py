@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from astrid_site.core.models import Heartbeat
+from astrid_site.monitoring.probes import run_all
 from tests.web import factories
 from tests.web.factories import World
 
@@ -48,3 +52,16 @@ def test_what_runs_what_failed_and_who_is_alive_is_shown(
     assert re.search(r"silent</span>\s*<span>sweeper", text)
     assert "Retry" in text
     assert "Retry" not in client_of("viewer").get("/").content.decode()
+
+
+def test_a_worker_that_missed_three_beats_is_called_silent_by_page_and_probe(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    factories.make_work(sky.survey)
+    client = client_of("viewer")
+    for age_s, word, is_alive in ((25, "alive", True), (31, "silent", False)):
+        seen = timezone.now() - timedelta(seconds=age_s)
+        Heartbeat.objects.filter(kind="worker").update(seen_at=seen)
+        text = client.get(reverse("tonight", args=["workers"])).content.decode()
+        assert re.search(rf"{word}</span>\s*<span>worker", text)
+        assert {p.name: p.is_ok for p in run_all()}["worker"] is is_alive
