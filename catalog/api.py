@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, read_query
+from astrid_site.imaging.flux_density import microjansky_factor
 from catalog import selectors
 from catalog.models import AstroObject, LightCurvePoint
 
@@ -48,7 +49,18 @@ class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
     ``kind`` says what its flux is: ``difference``, gained or lost against the reference, or
     ``total``, all light of the PSF's shape on the science image, host and neighbours included. An
     epoch that is part of the reference has a difference entry without flux, flagged ``REFERENCE``.
+    ``flux`` is in the frame's own unit; points of two frames compare in ``flux_ujy``.
     """
+
+    survey = serializers.CharField(
+        source="observation.survey.name", read_only=True, help_text="Whose frame it is."
+    )
+    flux_ujy = serializers.SerializerMethodField(
+        help_text="Flux as AB flux density [microjansky]; null without a zero point."
+    )
+    flux_error_ujy = serializers.SerializerMethodField(
+        help_text="Error of flux_ujy [microjansky]; null without a zero point."
+    )
 
     class Meta:
         model = LightCurvePoint
@@ -57,19 +69,39 @@ class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
             "observation",
             "mjd",
             "band",
+            "survey",
             "flux",
             "flux_error",
             "zero_point",
+            "flux_ujy",
+            "flux_error_ujy",
             "magnitude",
             "magnitude_error",
             "limiting_magnitude",
             "flags",
         )
         extra_kwargs = {
+            "flux": {"help_text": "Of its kind [unit of the science image]; null: see the flags."},
+            "flux_error": {"help_text": "[unit of the science image]"},
+            "zero_point": {"help_text": "AB magnitude of one unit of the science image."},
             "flags": {
                 "help_text": "Mask planes beside the place, and REFERENCE, MASKED, NO_PSF, OWN_WCS."
-            }
+            },
         }
+
+    def get_flux_ujy(self, point: LightCurvePoint) -> float | None:
+        """Flux [microjansky]."""
+        return _microjansky(point.flux, point.zero_point)
+
+    def get_flux_error_ujy(self, point: LightCurvePoint) -> float | None:
+        """Error of the flux [microjansky]."""
+        return _microjansky(point.flux_error, point.zero_point)
+
+
+def _microjansky(flux: float | None, zero_point: float | None) -> float | None:
+    if flux is None or zero_point is None:
+        return None
+    return flux * microjansky_factor(zero_point)
 
 
 class LightCurveQuery(StrictQuery):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from astrid_site.core.keyset import keyset_page
 from catalog import selectors
+from catalog.algorithms.common_scale import (
+    IMAGE_UNITS,
+    MICROJANSKY,
+    REFERENCE_UNITS,
+    FrameFlux,
+    ScaledFlux,
+    to_common_scale,
+)
 from catalog.algorithms.flag_words import flag_words
 from catalog.algorithms.light_curve_chart import (
     Chart,
@@ -32,6 +40,8 @@ class ChartPair:
 
     wide: Chart
     narrow: Chart
+    #: Epochs that are not drawn, as their fluxes are in image units.
+    n_apart: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class LightCurve:
     """The charts of one object; None where there is nothing to draw in that quantity.
 
     ``magnitude`` and ``flux`` are of the differences, ``total`` is of the science images: in
-    magnitudes, or in fluxes where these have none.
+    magnitudes, or in fluxes where these have none. All fluxes of a chart are in one unit.
     """
 
     magnitude: ChartPair | None
@@ -63,10 +73,22 @@ class EpochRow:
     observation_id: UUID
     mjd: float | None
     band: str
+    survey: str
     difference: LightCurvePoint | None
     total: LightCurvePoint | None
+    difference_flux: ScaledFlux | None
+    total_flux: ScaledFlux | None
     is_reference: bool
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class EpochTable:
+    """The table of epochs; ``unit`` is that of every flux that does not say another."""
+
+    rows: list[EpochRow]
+    unit: str
+    has_surveys: bool
 
 
 def light_curve(
@@ -84,15 +106,20 @@ def light_curve(
 def chart_points(
     rows: Sequence[LightCurvePoint], *, current: UUID | None = None, height: float = 210
 ) -> LightCurve:
-    """Charts of points of both kinds, each kind in its own."""
+    """Charts of points of both kinds, each kind in its own, all fluxes of a chart on one scale."""
+    fluxes = scale_fluxes(rows)
+    unit = _main_unit(fluxes.values())
     differences = [row for row in rows if row.kind == LightCurvePoint.Kind.DIFFERENCE]
     totals = [row for row in rows if row.kind == LightCurvePoint.Kind.TOTAL]
-    epochs = [_epoch(row, row.mjd, current=current) for row in differences if row.mjd is not None]
-    total_epochs = [_epoch(row, row.mjd, current=current) for row in totals if row.mjd is not None]
+
+    def draw(points: Sequence[LightCurvePoint], quantity: Quantity) -> ChartPair | None:
+        kind: FluxKind = "total" if points is totals else "difference"
+        return _draw(_Curve(points, fluxes, unit, current), quantity, kind=kind, height=height)
+
     return LightCurve(
-        magnitude=_charts(epochs, "magnitude", height),
-        flux=_charts(epochs, "flux", height),
-        total=_charts(total_epochs, _total_quantity(totals), height, kind="total"),
+        magnitude=draw(differences, "magnitude"),
+        flux=draw(differences, "flux"),
+        total=draw(totals, "magnitude" if unit in ("", MICROJANSKY) else "flux"),
         n_points=sum(row.difference_run_id is not None for row in differences),
         n_totals=len(totals),
         n_undated=len({row.observation_id for row in rows if row.mjd is None}),
@@ -100,21 +127,46 @@ def chart_points(
     )
 
 
-def _total_quantity(totals: Sequence[LightCurvePoint]) -> Quantity:
-    """Magnitudes, unless a flux among them is on no scale."""
-    measured = [row for row in totals if row.flux is not None]
-    return "magnitude" if all(row.zero_point is not None for row in measured) else "flux"
+def scale_fluxes(rows: Sequence[LightCurvePoint]) -> dict[UUID, ScaledFlux]:
+    """Fluxes of one object's points on one scale, each with its unit, by the keys of the points."""
+    measured = [row for row in rows if row.flux is not None]
+    is_bare = all(row.zero_point is None for row in measured)
+    tied = selectors.flux_ratios(rows) if measured and is_bare else {}
+    scaled = to_common_scale(
+        [
+            FrameFlux(
+                row.flux or 0.0,
+                row.flux_error or 0.0,
+                row.zero_point,
+                *tied.get(row.science_image_id, (None, None)),
+            )
+            for row in measured
+        ]
+    )
+    return {row.pk: flux for row, flux in zip(measured, scaled, strict=True)}
 
 
-def epoch_rows(rows: Sequence[LightCurvePoint]) -> list[EpochRow]:
+def _main_unit(fluxes: Iterable[ScaledFlux]) -> str:
+    """The best of the units; nothing where nothing was measured."""
+    found = {flux.unit for flux in fluxes}
+    return next((u for u in (MICROJANSKY, REFERENCE_UNITS, IMAGE_UNITS) if u in found), "")
+
+
+def epoch_table(rows: Sequence[LightCurvePoint]) -> EpochTable:
     """Lines of the table, both kinds of one epoch side by side, in order of time."""
+    fluxes = scale_fluxes(rows)
     epochs: dict[UUID, dict[str, LightCurvePoint]] = {}
     for row in rows:
         epochs.setdefault(row.science_image_id, {})[row.kind] = row
-    return [_epoch_row(kinds) for kinds in epochs.values()]
+    lines = [_epoch_row(kinds, fluxes) for kinds in epochs.values()]
+    return EpochTable(
+        rows=lines,
+        unit=_main_unit(fluxes.values()),
+        has_surveys=len({line.survey for line in lines}) > 1,
+    )
 
 
-def _epoch_row(kinds: Mapping[str, LightCurvePoint]) -> EpochRow:
+def _epoch_row(kinds: Mapping[str, LightCurvePoint], fluxes: Mapping[UUID, ScaledFlux]) -> EpochRow:
     difference = kinds.get(LightCurvePoint.Kind.DIFFERENCE)
     total = kinds.get(LightCurvePoint.Kind.TOTAL)
     either = next(iter(kinds.values()))
@@ -126,8 +178,11 @@ def _epoch_row(kinds: Mapping[str, LightCurvePoint]) -> EpochRow:
         observation_id=either.observation_id,
         mjd=either.mjd,
         band=either.band,
+        survey=either.observation.survey.name,
         difference=difference,
         total=total,
+        difference_flux=fluxes.get(difference.pk) if difference else None,
+        total_flux=fluxes.get(total.pk) if total else None,
         is_reference=difference is not None and selectors.REFERENCE in difference.flags,
         notes=_joined(notes),
     )
@@ -146,27 +201,53 @@ def _is_lost(row: LightCurvePoint) -> bool:
     return row.flux is not None and row.flux < -5.0 * (row.flux_error or 0.0)
 
 
-def _epoch(row: LightCurvePoint, mjd: float, *, current: UUID | None) -> Epoch:
-    return Epoch(
-        key=str(row.observation_id),
-        mjd=mjd,
-        band=row.band,
-        flux=row.flux,
-        flux_error=row.flux_error,
-        magnitude=row.magnitude,
-        magnitude_error=row.magnitude_error,
-        limit=row.limiting_magnitude,
-        is_current=row.observation_id == current,
-        is_reference=selectors.REFERENCE in row.flags,
+@dataclass(frozen=True)
+class _Curve:
+    """Points of one kind, with their fluxes where these are in the unit of the chart."""
+
+    points: Sequence[LightCurvePoint]
+    fluxes: Mapping[UUID, ScaledFlux]
+    unit: str
+    current: UUID | None
+
+    def epochs(self) -> list[Epoch]:
+        """What can be drawn: dated points on the common scale, and epochs of the reference."""
+        return [
+            self._epoch(row, row.mjd)
+            for row in self.points
+            if row.mjd is not None and not self.is_apart(row)
+        ]
+
+    def is_apart(self, row: LightCurvePoint) -> bool:
+        """Whether a point's flux is in another unit than that of the chart."""
+        return row.pk in self.fluxes and self.fluxes[row.pk].unit != self.unit
+
+    def _epoch(self, row: LightCurvePoint, mjd: float) -> Epoch:
+        scaled = self.fluxes.get(row.pk)
+        return Epoch(
+            key=str(row.observation_id),
+            mjd=mjd,
+            band=row.band,
+            flux=scaled.flux if scaled else None,
+            flux_error=scaled.flux_error if scaled else None,
+            magnitude=row.magnitude,
+            magnitude_error=row.magnitude_error,
+            limit=row.limiting_magnitude,
+            is_current=row.observation_id == self.current,
+            is_reference=selectors.REFERENCE in row.flags,
+            survey=row.observation.survey.name,
+        )
+
+
+def _draw(curve: _Curve, quantity: Quantity, *, kind: FluxKind, height: float) -> ChartPair | None:
+    epochs = curve.epochs()
+    unit = f"{IMAGE_UNITS}, not comparable" if curve.unit == IMAGE_UNITS else curve.unit
+    wide, narrow = (
+        lay_out_chart(epochs, quantity=quantity, kind=kind, unit=unit, width=width, height=high)
+        for width, high in ((WIDE, height), (NARROW, NARROW_HEIGHT))
     )
-
-
-def _charts(
-    epochs: list[Epoch], quantity: Quantity, height: float, *, kind: FluxKind = "difference"
-) -> ChartPair | None:
-    wide = lay_out_chart(epochs, quantity=quantity, kind=kind, width=WIDE, height=height)
-    narrow = lay_out_chart(epochs, quantity=quantity, kind=kind, width=NARROW, height=NARROW_HEIGHT)
-    return ChartPair(wide, narrow) if wide and narrow else None
+    n_apart = sum(row.mjd is not None and curve.is_apart(row) for row in curve.points)
+    return ChartPair(wide, narrow, n_apart) if wide and narrow else None
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,27 @@ def _reference_entries(rows: Iterable[LightCurvePoint]) -> list[LightCurvePoint]
     ]
 
 
+def flux_ratios(rows: Iterable[LightCurvePoint]) -> dict[UUID, tuple[UUID, float]]:
+    """Science images tied to a reference: which, and their star flux over that on the reference.
+
+    A reference of one epoch has that epoch's own scale.
+    """
+    runs = [row.difference_run for row in rows if row.difference_run is not None]
+    tied: dict[UUID, tuple[UUID, float]] = {}
+    used = {run.reference_id for run in runs if run.reference_id is not None}
+    epochs: dict[UUID, list[UUID]] = {}
+    for reference, image in ReferenceEpoch.objects.filter(reference__in=used).values_list(
+        "reference_id", "science_image_id"
+    ):
+        epochs.setdefault(reference, []).append(image)
+    tied.update({images[0]: (key, 1.0) for key, images in epochs.items() if len(images) == 1})
+    for run in runs:
+        ratio = run.metrics.get("star_flux_ratio")
+        if run.reference_id and run.science_image_id and ratio is not None and ratio > 0:
+            tied[run.science_image_id] = (run.reference_id, float(ratio))
+    return tied
+
+
 def members(astro_object: AstroObject) -> list[ObjectDetection]:
     """Detections of one object, latest exposure first."""
     return list(

@@ -14,6 +14,7 @@ from astrid_site.pages import pictures
 from astrid_site.pages.view_files import tiles_of
 from catalog import pages as catalog_pages
 from catalog import selectors
+from catalog.algorithms.common_scale import ScaledFlux
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from curation.models import Verdict
 from curation.selectors import verdict_history
@@ -38,6 +39,7 @@ class EpochView:
     point: LightCurvePoint
     detection: Detection | None
     cutouts: detection_pages.CutoutView
+    flux: ScaledFlux | None
 
     @property
     def significance(self) -> float | None:
@@ -58,7 +60,7 @@ class AstroObjectPage:
 
     astro_object: AstroObject
     members: list[ObjectDetection]
-    rows: list[catalog_pages.EpochRow]
+    table: catalog_pages.EpochTable
     light_curve: catalog_pages.LightCurve
     finder: detection_pages.CutoutView | None
     finder_detection: Detection | None
@@ -80,15 +82,19 @@ def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) ->
     # only a subtracted epoch has four images to show
     points = [p for p in reversed(page.light_curve) if p.difference_run_id is not None]
     shown = points if all_epochs else points[:MAX_EPOCHS]
+    fluxes = catalog_pages.scale_fluxes(page.light_curve)
     found = {member.detection.observation_id: member.detection for member in page.members}
     return AstroObjectPage(
         astro_object=astro_object,
         members=page.members,
-        rows=catalog_pages.epoch_rows(page.light_curve),
+        table=catalog_pages.epoch_table(page.light_curve),
         light_curve=catalog_pages.chart_points(page.light_curve),
         finder=_finder_view(astro_object, chosen) if chosen else None,
         finder_detection=chosen,
-        epochs=[_epoch(point, found.get(point.observation_id)) for point in shown],
+        epochs=[
+            _epoch(point, found.get(point.observation_id), flux=fluxes.get(point.pk))
+            for point in shown
+        ],
         n_epochs=len(points),
         verdicts=list(verdict_history(astro_object)),
         best=max((m.detection for m in page.members), key=lambda d: abs(d.score), default=None),
@@ -127,10 +133,12 @@ def _finder_region(detection: Detection) -> pictures.Region:
     return pictures.Region(x, y, size)
 
 
-def _epoch(point: LightCurvePoint, detection: Detection | None) -> EpochView:
+def _epoch(
+    point: LightCurvePoint, detection: Detection | None, *, flux: ScaledFlux | None
+) -> EpochView:
     """One epoch: a detection's own cutouts, else the same place cut from that night's frames."""
     if detection is not None:
-        return EpochView(point, detection, detection_pages.view_cutouts(detection))
+        return EpochView(point, detection, detection_pages.view_cutouts(detection), flux)
     owner = point.astro_object
     place = detection_pages.Place(point.observation, 0.0, 0.0, owner.ra, owner.dec)
     panels = tuple(
@@ -141,7 +149,7 @@ def _epoch(point: LightCurvePoint, detection: Detection | None) -> EpochView:
     view = detection_pages.view_place(
         place, strip=address, size=detection_pages.SIZE, panels=panels
     )
-    return EpochView(point, None, view)
+    return EpochView(point, None, view, flux)
 
 
 def finder_png(astro_object: AstroObject, *, stretch: str) -> bytes | None:

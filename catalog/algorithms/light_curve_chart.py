@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from astrid_site.imaging.flux_density import with_error
 
 Quantity = Literal["magnitude", "flux"]
 FluxKind = Literal["difference", "total"]
 
 #: Left, right, top and bottom margins of the plot area.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 14.0, 10.0, 36.0
+#: Outlines around (0, 0), one for each survey: disc, square, diamond, triangle, hexagon.
+SYMBOLS = (
+    "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0z",
+    "M-4-4h8v8h-8z",
+    "M0-5.8L5.8 0 0 5.8-5.8 0z",
+    "M0-5.5L5.2 3.8h-10.4z",
+    "M-2.8-4.8h5.6l2.8 4.8-2.8 4.8h-5.6l-2.8-4.8z",
+)
+_LIMIT = "M-5-3h10l-5 8z"
+#: What makes the symbol of a survey a limit, where several surveys are drawn.
+_ARROW = "M0 4v8m-3-3l3 3 3-3"
 #: Room that the name of a reference epoch takes.
 _LABEL_WIDTH = 24.0
 
@@ -34,6 +47,8 @@ class Epoch:
         Magnitude where the flux is positive, and the 5 sigma limit.
     is_current : bool
         Whether this is the epoch being looked at.
+    survey : str
+        Whose frame it is.
     is_reference : bool
         Whether the epoch is part of the reference, so that it has no difference of its own.
     """
@@ -48,6 +63,7 @@ class Epoch:
     limit: float | None = None
     is_current: bool = False
     is_reference: bool = False
+    survey: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,7 @@ class Mark:
     is_current: bool
     series: int
     text: str
+    symbol: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,14 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class SurveySymbol:
+    """Which symbol the points of one survey have."""
+
+    name: str
+    symbol: str
+
+
+@dataclass(frozen=True)
 class Chart:
     """Everything to draw: sizes, ticks, marks and names, in the chart's own units."""
 
@@ -101,6 +126,8 @@ class Chart:
     marks: tuple[Mark, ...]
     bands: tuple[str, ...]
     references: tuple[ReferenceMark, ...] = ()
+    #: Empty where all points are of one survey.
+    surveys: tuple[SurveySymbol, ...] = ()
 
     @property
     def has_limits(self) -> bool:
@@ -121,6 +148,7 @@ def lay_out_chart(
     *,
     quantity: Quantity,
     kind: FluxKind = "difference",
+    unit: str = "",
     width: float = 640,
     height: float = 220,
 ) -> Chart | None:
@@ -135,6 +163,8 @@ def lay_out_chart(
         flux (with its zero line).
     kind : {"difference", "total"}
         What the fluxes are; a chart never mixes the two.
+    unit : str
+        Of all the fluxes, which must be on one scale.
     width, height : float
         Size of the chart.
 
@@ -147,6 +177,7 @@ def lay_out_chart(
     if not values:
         return None
     bands = tuple(sorted({v.epoch.band for v in values}))
+    surveys = _symbols([v.epoch for v in values])
     references = sorted((e for e in epochs if e.is_reference), key=lambda e: e.mjd)
     times = [v.epoch.mjd for v in values] + [epoch.mjd for epoch in references]
     x_low, x_high = _padded(times, least=1.0)
@@ -174,7 +205,8 @@ def lay_out_chart(
             is_limit=v.is_limit,
             is_current=v.epoch.is_current,
             series=bands.index(v.epoch.band) % 6,
-            text=_describe(v, quantity),
+            text=_describe(v, quantity, unit=unit, survey=v.epoch.survey if surveys else ""),
+            symbol=_symbol(v, surveys),
         )
 
     return Chart(
@@ -189,12 +221,34 @@ def lay_out_chart(
             for t, s in nice_ticks(x_low, x_high, count=max(3, int(width / 130)))
         ),
         y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
-        y_label=f"{kind} magnitude (AB)" if quantity == "magnitude" else f"{kind} flux",
+        y_label=_label(quantity, kind, unit=unit),
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
         marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
         bands=bands,
         references=_mark_references(references, [round(place_x(e.mjd), 2) for e in references]),
+        surveys=tuple(SurveySymbol(name, symbol) for name, symbol in surveys.items()),
     )
+
+
+def _label(quantity: Quantity, kind: FluxKind, *, unit: str) -> str:
+    if quantity == "magnitude":
+        return f"{kind} magnitude (AB)"
+    return f"{kind} flux [{unit}]" if unit else f"{kind} flux"
+
+
+def _symbols(epochs: Sequence[Epoch]) -> dict[str, str]:
+    """The symbol of each survey; none where all epochs are of one."""
+    names = sorted({epoch.survey for epoch in epochs})
+    if len(names) < 2:
+        return {}
+    return {name: SYMBOLS[i % len(SYMBOLS)] for i, name in enumerate(names)}
+
+
+def _symbol(v: _Value, surveys: Mapping[str, str]) -> str:
+    """The outline to draw: a survey's own, or a disc; a limit points at fainter values."""
+    if not v.is_limit:
+        return surveys.get(v.epoch.survey, SYMBOLS[0])
+    return surveys[v.epoch.survey] + _ARROW if surveys else _LIMIT
 
 
 def _mark_references(epochs: Sequence[Epoch], places: Sequence[float]) -> tuple[ReferenceMark, ...]:
@@ -255,12 +309,13 @@ def _when(epoch: Epoch) -> str:
     return f"MJD {epoch.mjd:.4f}" + (f", {epoch.band} band" if epoch.band else "")
 
 
-def _describe(v: _Value, quantity: Quantity) -> str:
+def _describe(v: _Value, quantity: Quantity, *, unit: str, survey: str) -> str:
     """The mark in words, for a screen reader and for the line under the chart."""
-    when = _when(v.epoch)
+    when = _when(v.epoch) + (f", {survey}" if survey else "")
     if v.is_limit:
         return f"{when}: fainter than {v.value:.2f} mag (5 sigma)"
-    error = "" if v.error is None else f" ± {v.error:.3g}"
     if quantity == "magnitude":
+        error = "" if v.error is None else f" ± {v.error:.3g}"
         return f"{when}: {v.value:.2f}{error} mag"
-    return f"{when}: flux {v.value:.4g}{error}".replace("-", "\u2212")
+    told = with_error(v.value, v.error) if v.error else f"{v.value:.4g}".replace("-", "\u2212")
+    return f"{when}: flux {told} {unit}".rstrip()

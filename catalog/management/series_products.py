@@ -32,16 +32,16 @@ _UNITS = {
     "x": "pix",
     "y": "pix",
     "rms_pix": "pix",
-    "total_magnitude": "mag",
-    "total_magnitude_error": "mag",
+    "summed_magnitude": "mag",
+    "summed_magnitude_error": "mag",
     "limiting_magnitude": "mag",
 }
 _FLUXES = (
     "difference_flux",
     "difference_flux_error",
     "limiting_flux",
-    "total_flux",
-    "total_flux_error",
+    "summed_flux",
+    "summed_flux_error",
 )
 
 
@@ -72,15 +72,15 @@ class SeriesCurve:
     reference_flux: ReferenceFlux
     zero_point: float | None
 
-    def total(self, row: SeriesRow) -> tuple[float, float]:
+    def summed(self, row: SeriesRow) -> tuple[float, float]:
         """Reference plus difference flux; its error is the difference's, which varies."""
         if row.epoch is None:
             return float("nan"), float("nan")
         return self.reference_flux.flux + row.epoch.flux, row.epoch.flux_error
 
     def magnitude(self, row: SeriesRow) -> tuple[float, float, float]:
-        """AB magnitude of the total flux, its error, and the 5 sigma limit of the difference."""
-        flux, error = self.total(row)
+        """AB magnitude of the summed flux, its error, and the 5 sigma limit of the difference."""
+        flux, error = self.summed(row)
         if self.zero_point is None or not (np.isfinite(flux) and error > 0):
             return (float("nan"),) * 3
         found = flux_to_mag(flux, error, self.zero_point)
@@ -93,7 +93,7 @@ def _columns(curve: SeriesCurve, row: SeriesRow) -> dict[str, Any]:
     """One row of the table."""
     nan = float("nan")
     epoch, made = row.epoch, row.difference
-    total, total_error = curve.total(row)
+    summed, summed_error = curve.summed(row)
     magnitude, magnitude_error, limit = curve.magnitude(row)
     rms = None if made is None else made.registration.rms_pix
     return {
@@ -106,10 +106,10 @@ def _columns(curve: SeriesCurve, row: SeriesRow) -> dict[str, Any]:
         "difference_flux": epoch.flux if epoch else nan,
         "difference_flux_error": epoch.flux_error if epoch else nan,
         "limiting_flux": LIMIT_SIGMA * epoch.flux_error if epoch else nan,
-        "total_flux": total,
-        "total_flux_error": total_error,
-        "total_magnitude": magnitude,
-        "total_magnitude_error": magnitude_error,
+        "summed_flux": summed,
+        "summed_flux_error": summed_error,
+        "summed_magnitude": magnitude,
+        "summed_magnitude_error": magnitude_error,
         "limiting_magnitude": limit,
         "flux_ratio": epoch.flux_ratio if epoch else nan,
         "chi2": epoch.chi2 if epoch else nan,
@@ -154,7 +154,7 @@ def write_table(path: Path, curve: SeriesCurve) -> None:
 
 
 def write_chart(path: Path, curve: SeriesCurve) -> None:
-    """light_curve.svg: total magnitude where a zero point is known, else difference flux."""
+    """light_curve.svg: summed magnitude where a zero point is known, else difference flux."""
     from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart
     from catalog.algorithms.light_curve_svg import draw_light_curve
 
@@ -183,7 +183,7 @@ def write_chart(path: Path, curve: SeriesCurve) -> None:
         path.unlink(missing_ok=True)
         return
     unit = curve.reference.frame.image.unit
-    label = "total magnitude (AB)" if has_magnitudes else f"difference flux [{unit}]"
+    label = "summed magnitude (AB)" if has_magnitudes else f"difference flux [{unit}]"
     title = f"Forced light curve, {len(epochs)} of {len(curve.rows)} frames"
     path.write_text(draw_light_curve(replace(chart, y_label=label), title=title))
 

@@ -57,7 +57,7 @@ def test_every_frame_has_a_row_and_a_useless_one_its_reason(folder: Path, tmp_pa
     assert table.meta["zero_point"] == 26.5
     numbers = [name for name in table.colnames if table[name].dtype.kind in "fi"]
     assert {name for name in numbers if table[name].unit is None} == set()
-    assert str(table["total_flux"].unit) == "adu"
+    assert str(table["summed_flux"].unit) == "adu"
     assert str(table["rms_pix"].unit) == "pix"
     assert str(table["chi2"].unit) == ""
     assert ET.parse(tmp_path / "light_curve.svg").getroot().tag.endswith("svg")

@@ -13,7 +13,7 @@ from astrid_site.core.errors import NotYetError
 from astrid_site.core.stages import StageProduct
 from astrid_site.core.status import RunStatus
 from catalog.models import AstroObject, LightCurvePoint, PhotometryRun
-from catalog.pages import chart_points, epoch_rows
+from catalog.pages import chart_points, epoch_table
 from catalog.selectors import light_curve
 from catalog.services import run_measure, run_photometry
 from differencing.models import DifferenceRun, ReferenceRun
@@ -264,7 +264,7 @@ def test_charts_and_table_keep_the_two_fluxes_apart_and_name_the_reference() -> 
     assert charts.total.wide.references == ()
     assert charts.total.wide.y_label == "total magnitude (AB)"
     assert (charts.n_points, charts.n_totals) == (1, 2)
-    first, second = epoch_rows(curve)
+    first, second = epoch_table(curve).rows
     assert (first.is_reference, second.is_reference) == (True, False)
     assert first.notes == ["part of the reference: its difference is zero by construction"]
     assert second.notes == []

@@ -93,3 +93,27 @@ def test_a_score_never_claims_to_be_certain() -> None:
 def test_moments_are_shown_in_utc() -> None:
     local = datetime(2026, 3, 1, 1, 0, tzinfo=timezone(timedelta(hours=2)))
     assert astro.utc(local) == "2026-02-28 23:00:00"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (59.44, 140.0, "60 ± 140"),
+        (-3.2, 140.0, "0 ± 140"),
+        (12345.678, 3.21, "12,345.7 ± 3.2"),
+        (-0.0512, 0.0996, "\u22120.05 ± 0.10"),
+        (1.2e9, 3e6, "(1.2000 ± 0.0030)e+09"),
+        (None, 3.0, "–"),
+        (1.0, None, "–"),
+    ],
+)
+def test_a_value_has_no_digit_beyond_its_error(
+    value: float | None, error: float | None, text: str
+) -> None:
+    assert astro.plus_minus(value, error) == text
+
+
+def test_a_candidates_flux_has_a_unit_with_and_without_a_magnitude() -> None:
+    # 23.9 mag is one microjansky: the unit follows from the magnitude, the sign from the flux
+    assert astro.candidate_flux(-500.0, 50.0, 23.9) == "\u22121.00 ± 0.10 µJy"
+    assert astro.candidate_flux(-500.0, 50.0, None) == "\u2212500 ± 50 image units"

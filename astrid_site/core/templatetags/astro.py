@@ -8,6 +8,8 @@ from typing import Any
 
 from django import template
 
+from astrid_site.imaging.flux_density import implied_zero_point, microjansky_factor, with_error
+
 register = template.Library()
 
 #: What is shown where nothing was measured.
@@ -118,6 +120,23 @@ def magnitude(value: float | None, error: float | None = None) -> str:
     if error is None:
         return f"{value:.2f} mag"
     return f"{value:.2f} ± {error:.2f} mag"
+
+
+@register.filter
+def plus_minus(value: float | None, error: float | None) -> str:
+    """A number with its error, no finer than that: ``60 ± 140``."""
+    if value is None or not error or not math.isfinite(value) or not math.isfinite(error):
+        return NOTHING
+    return with_error(value, error)
+
+
+@register.simple_tag
+def candidate_flux(flux: float, error: float, magnitude: float | None = None) -> str:
+    """A candidate's flux with its unit: microjansky where it has a magnitude, of its size."""
+    if magnitude is None or not flux:
+        return f"{plus_minus(flux, error)} image units"
+    factor = microjansky_factor(implied_zero_point(flux, magnitude))
+    return f"{plus_minus(flux * factor, error * factor)} µJy"
 
 
 @register.filter

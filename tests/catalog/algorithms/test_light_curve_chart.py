@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
 
-from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart, nice_ticks
+from catalog.algorithms.light_curve_chart import Epoch, Quantity, lay_out_chart, nice_ticks
 
 EPOCHS = [
     Epoch("c", 60010.0, "r", 100.0, 5.0, 20.0, 0.05, 21.5),
@@ -98,9 +99,42 @@ def test_the_axis_says_which_of_the_two_fluxes_it_is(kind: Literal["difference",
     labels = [
         chart.y_label
         for quantity in ("magnitude", "flux")
-        if (chart := lay_out_chart(EPOCHS, quantity=quantity, kind=kind))
+        if (chart := lay_out_chart(EPOCHS, quantity=quantity, kind=kind, unit="µJy"))
     ]
-    assert labels == [f"{kind} magnitude (AB)", f"{kind} flux"]
+    assert labels == [f"{kind} magnitude (AB)", f"{kind} flux [µJy]"]
+
+
+def test_a_flux_is_told_with_its_unit_and_no_finer_than_its_error() -> None:
+    chart = lay_out_chart([Epoch("a", 60000.0, "r", 59.44, 140.0)], quantity="flux", unit="µJy")
+    assert chart is not None
+    assert chart.marks[0].text == "MJD 60000.0000, r band: flux 60 ± 140 µJy"
+
+
+@pytest.mark.parametrize("quantity", ["magnitude", "flux"])
+def test_two_surveys_have_two_symbols_that_are_named(quantity: Quantity) -> None:
+    north, south = (replace(epoch, survey="North") for epoch in EPOCHS[:2]), EPOCHS[2:]
+    epochs = [*north, *(replace(epoch, survey="South") for epoch in south)]
+    chart = lay_out_chart(epochs, quantity=quantity)
+    assert chart is not None
+    assert [survey.name for survey in chart.surveys] == ["North", "South"]
+    symbols = {survey.name: survey.symbol for survey in chart.surveys}
+    marks = {mark.key: mark for mark in chart.marks}
+    assert symbols["North"] != symbols["South"]
+    assert marks["c"].symbol == symbols["North"]
+    assert marks["b"].symbol == symbols["South"]
+    # a limit is the symbol of its survey with an arrow
+    assert marks["a"].symbol.startswith(symbols["North"])
+    assert (marks["a"].symbol != symbols["North"]) == marks["a"].is_limit
+    assert "North" in marks["a"].text
+    assert "South" in marks["b"].text
+
+
+def test_one_survey_needs_no_name() -> None:
+    chart = lay_out_chart([replace(epoch, survey="North") for epoch in EPOCHS], quantity="flux")
+    assert chart is not None
+    assert chart.surveys == ()
+    assert len({mark.symbol for mark in chart.marks}) == 1
+    assert "North" not in chart.marks[0].text
 
 
 def test_nothing_measured_gives_no_chart() -> None:
