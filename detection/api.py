@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 
 from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, read_query
 from astrid_site.core.rendering import FiniteJSONRenderer
+from astrid_site.imaging.flux_density import implied_zero_point, microjansky_factor
 from detection import selectors
 from detection.models import Detection
 from detection.pages import PANELS, STRETCHES, cutout_png
@@ -30,6 +31,12 @@ from detection.pages import PANELS, STRETCHES, cutout_png
 class CandidateOutput(serializers.ModelSerializer[Detection]):
     """One candidate with the values of every cut."""
 
+    flux_ujy = serializers.SerializerMethodField(
+        help_text="Difference flux as AB flux density [microjansky]; null without a magnitude."
+    )
+    flux_error_ujy = serializers.SerializerMethodField(
+        help_text="Error of flux_ujy [microjansky]; null without a magnitude."
+    )
     cutouts = serializers.SerializerMethodField()
     observed_at = serializers.DateTimeField(source="observation.observed_at", read_only=True)
     band = serializers.CharField(source="observation.band", read_only=True)
@@ -48,6 +55,8 @@ class CandidateOutput(serializers.ModelSerializer[Detection]):
             "score",
             "flux",
             "flux_error",
+            "flux_ujy",
+            "flux_error_ujy",
             "magnitude",
             "magnitude_error",
             "fwhm_pix",
@@ -63,12 +72,27 @@ class CandidateOutput(serializers.ModelSerializer[Detection]):
             "created_at",
         )
 
+    def get_flux_ujy(self, detection: Detection) -> float | None:
+        """Flux [microjansky]."""
+        return _microjansky(detection, detection.flux)
+
+    def get_flux_error_ujy(self, detection: Detection) -> float | None:
+        """Error of the flux [microjansky]."""
+        return _microjansky(detection, detection.flux_error)
+
     def get_cutouts(self, detection: Detection) -> dict[str, str]:
         """Addresses of the candidate's pixels."""
         links = {
             panel: reverse("api:candidate-panel", args=[detection.pk, panel]) for panel in PANELS
         }
         return links | {"float32": reverse("api:candidate-pixels", args=[detection.pk])}
+
+
+def _microjansky(detection: Detection, flux: float) -> float | None:
+    """A flux of a candidate's frame, whose unit follows from the candidate's magnitude."""
+    if detection.magnitude is None or not detection.flux:
+        return None
+    return flux * microjansky_factor(implied_zero_point(detection.flux, detection.magnitude))
 
 
 class CandidateQuery(ListQuery):

@@ -184,6 +184,13 @@ def test_panels_are_pictures_and_other_names_are_not_found(api_as: Api, world: W
     assert client.get(f"{base}/science.png?stretch=none").status_code == 400
 
 
+def test_a_candidate_has_its_flux_in_microjansky(api_as: Api, world: World) -> None:
+    (row, *_) = read(api_as("viewer"), "candidates/")["results"]
+    # the magnitude is of the flux's size: AB 23.9 is one microjansky
+    assert abs(row["flux_ujy"]) == pytest.approx(10 ** (0.4 * (23.9 - row["magnitude"])))
+    assert row["flux_ujy"] / row["flux_error_ujy"] == pytest.approx(row["flux"] / row["flux_error"])
+
+
 def test_an_object_comes_with_its_light_curve(api_as: Api, world: World) -> None:
     client = api_as("viewer")
     row = read(client, f"objects/{world.objects[0].pk}/")

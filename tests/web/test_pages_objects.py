@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from catalog.models import LightCurvePoint
 from tests.web import factories
 from tests.web.factories import World
 
@@ -72,6 +74,33 @@ def test_an_object_page_shows_its_light_curve_every_epoch_and_both_notations(
     epochs = re.findall(r'data-strip="(/objects/[^"]+/epochs/[^"]+)"', text)
     assert len(set(epochs)) == 1
     assert client.get(epochs[0])["Content-Type"] == "image/png"
+
+
+def test_an_object_page_tells_units_digits_and_limits_of_both_kinds(
+    client_of: Callable[[str], Client],
+) -> None:
+    world = World(factories.make_survey())
+    factories.make_epoch(world, 0, sources=[(60.0, 70.0, 4000.0)], turn_deg=0)
+    owner = world.objects[0]
+    difference = LightCurvePoint.objects.get(astro_object=owner)
+    difference.flux, difference.flux_error, difference.zero_point = 59.44, 140.0, 23.9
+    difference.magnitude = difference.magnitude_error = None
+    difference.limiting_magnitude = 16.54
+    difference.save()
+    total = LightCurvePoint.objects.get(pk=difference.pk)
+    total.pk, total._state.adding = uuid4(), True
+    total.kind, total.difference_run, total.limiting_magnitude = "total", None, 17.35
+    total.flux, total.flux_error = 3456.7, 21.0
+    total.save()
+    text = client_of("viewer").get(reverse("catalog:detail", args=[owner.pk])).content.decode()
+    cells = [" ".join(cell.split()) for cell in re.findall(r"<td[^>]*>([^<]*)</td>", text)]
+    assert "60 ± 140" in cells
+    assert "3,457 ± 21" in cells
+    assert {"16.54", "17.35"} <= set(cells)
+    assert text.count("[µJy]") >= 4  # the chart of differences, wide and narrow, and two columns
+    assert "60 ± 140 µJy" in text
+    assert "59.44" not in text
+    assert "it grows with the seeing" in text
 
 
 def test_objects_without_a_date_are_paged_last_and_none_is_lost(
