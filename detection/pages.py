@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.urls import reverse
 
 from astrid_site.core.errors import ApplicationError
+from astrid_site.core.templatetags.astro import significant, words
 from astrid_site.imaging.masks import MaskPlane, plane_names
 from detection import selectors
 from detection.algorithms.orientation import SkyOrientation, choose_bar, orient_to_sky
@@ -41,6 +42,22 @@ _PLANE_WARNINGS = {
     "USER": "pixels masked by the observer beside it",
     "UNSETTLED": "the epochs of the reference disagree here: something changed before this frame",
 }
+#: What a person reads for the name of a cut; the card says what the first two are.
+CUT_NAMES = {
+    "score": "significance [\u03c3]",
+    "flux_snr": "flux S/N",
+    "mask_fraction": "share of it masked",
+    "psf_chi2": "misfit to the PSF",
+    "fwhm_ratio_low": "width / PSF, not less",
+    "fwhm_ratio_high": "width / PSF, not more",
+    "elongation": "length / width",
+    "sharpness": "peak / peak of the PSF",
+    "dipole_ratio": "opposite lobe / flux",
+    "negative_fraction": "share of opposite sign",
+    "saturated_distance_fwhm": "to saturation [widths]",
+}
+#: A smaller number says only that it is next to nothing.
+_LEAST_SHOWN = 0.001
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,13 @@ class CutRow:
     relation: str
     bar_x: float
     bar_width: float
+
+    @property
+    def shown(self) -> str:
+        """The value, without powers of ten."""
+        if self.value is None or not 0.0 < abs(self.value) < _LEAST_SHOWN:
+            return str(significant(self.value, 3))
+        return f"< {_LEAST_SHOWN}" if self.value > 0 else f"> \u2212{_LEAST_SHOWN}"
 
 
 def view_cutouts(detection: Detection) -> CutoutView:
@@ -181,7 +205,7 @@ def _second_row(detection: Detection) -> CutRow:
     margin = None if value is None else float(value) / limit - 1.0
     return _cut_row(
         {
-            "name": f"score by {said['method'].replace('/', ', ')}",
+            "name": f"significance by {said['method'].replace('/', ', ')}",
             "value": value,
             "limit": limit,
             "margin": margin,
@@ -195,7 +219,7 @@ def _cut_row(row: Any) -> CutRow:
     margin = cut["margin"]
     reach = 0.0 if margin is None else max(-1.0, min(1.0, float(margin)))
     return CutRow(
-        name=str(cut["name"]),
+        name=CUT_NAMES.get(cut["name"]) or words(str(cut["name"])),
         value=cut["value"],
         limit=cut["limit"],
         margin=margin,

@@ -93,7 +93,7 @@ def test_the_page_has_a_row_for_it_and_none_where_none_was_asked() -> None:
     alone = make_detection(cuts=[])
     assert why_rows(alone) == []
     row = why_rows(make_detection(score=-8.0, cuts=[], second_opinion=SAID))[-1]
-    assert row.name == "score by kernel, template"
+    assert row.name == "significance by kernel, reference"
     assert (row.value, row.limit, row.relation) == (-7.5, -4.0, "≤")
     assert row.kept
     assert row.margin == pytest.approx(0.875)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from observations.models import Survey
 from tests.preprocessing.factories import make_master
 from tests.web import factories
 from tests.web.factories import World
@@ -56,6 +57,17 @@ _TOO_WIDE = """() => {
   });
   const told = wide.slice(0, 3).map((e) => `${e.tagName} ${e.getAttribute("class") ?? ""}`);
   return root.scrollWidth > root.clientWidth ? [`${root.scrollWidth} px`, ...told] : told;
+}"""
+
+#: On how many lines each word of an element stands.
+_LINES_OF_WORDS = """(element) => {
+  const text = element.firstChild;
+  return [...text.data.matchAll(/\\S+/g)].map((word) => {
+    const range = document.createRange();
+    range.setStart(text, word.index);
+    range.setEnd(text, word.index + word[0].length);
+    return range.getClientRects().length;
+  });
 }"""
 
 
@@ -120,6 +132,41 @@ def test_every_answer_is_in_view_without_moving_the_page(
     pictures = page.locator(".vet-pictures .cutout svg").first.bounding_box()
     assert pictures is not None
     assert pictures["y"] + pictures["height"] <= boxes[0]["y"], "the picture is not covered"
+
+
+def test_the_pictures_of_a_candidate_use_the_width_of_a_laptop_and_all_is_in_view(
+    page: Page, world: World
+) -> None:
+    resize(page, (1280, 800))
+    page.goto("/vet/")
+    pictures = page.locator(".vet-pictures svg[role=img]")
+    widths = [box["width"] for picture in pictures.all() if (box := picture.bounding_box())]
+    assert len(widths) == 4
+    assert min(widths) >= 290, "220 in a row beside the cuts left the lower fifth blank"
+    for part in (".vet-why", ".vet-curve"):
+        box = page.locator(part).bounding_box()
+        answers = page.locator(".answer").first.bounding_box()
+        assert box is not None
+        assert answers is not None
+        assert box["y"] + box["height"] <= answers["y"], part
+    resize(page, (1920, 1080))
+    wide = pictures.first.bounding_box()
+    assert wide is not None
+    assert wide["width"] >= 1.4 * min(widths), "they grow with the window"
+
+
+def test_a_row_of_the_objects_is_whole_on_a_laptop_and_breaks_inside_no_word(
+    page: Page, world: World
+) -> None:
+    Survey.objects.filter(pk=world.survey.pk).update(name="Simulated sky")
+    one = world.objects[0]
+    resize(page, (1280, 800))
+    for address in ("/objects/", f"/objects/?ra={one.ra}&dec={one.dec}&radius=60"):
+        page.goto(address)
+        table = page.locator(".table-wrap")
+        assert table.evaluate("box => box.scrollWidth - box.clientWidth") == 0, address
+        lines = page.locator("td[data-label=Survey] span").first.evaluate(_LINES_OF_WORDS)
+        assert lines == [1, 1], address
 
 
 def test_the_admins_list_of_detections_shows_every_column_on_a_phone(

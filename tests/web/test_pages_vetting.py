@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.measurement import Measurement
+from detection.pages import CUT_NAMES
 from tests.web import factories
 from tests.web.factories import World
 
@@ -77,6 +81,34 @@ def test_a_candidate_shows_every_cut_and_who_scored_it_and_warns(
     assert "12 pix from the edge of the frame" in text
     assert "feature model 1" in text
     assert "N up, E left" in text
+
+
+def test_every_cut_has_a_name_for_people_and_no_power_of_ten(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    detection = sky.detections[0]
+    names = [cut.name for cut in apply_cuts(_a_measurement(), CutConfig())]
+    assert set(names) == set(CUT_NAMES)
+    values = [3.23e-5, -3.23e-5, *range(1, len(names) - 1)]
+    detection.cuts = [
+        {"name": n, "value": v, "limit": 0.4, "margin": 0.5, "kept": True}
+        for n, v in zip(names, values, strict=True)
+    ]
+    detection.save()
+    address = reverse("curation:vet_candidate", args=[detection.pk])
+    text = client_of("curator").get(address).content.decode()
+    shown = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="number">(.*?)</td>', text)
+    assert sorted(name for name, _ in shown) == sorted(CUT_NAMES.values())
+    assert {"&lt; 0.001", "&gt; \u22120.001"} <= {value for _, value in shown}
+    assert not any("e" in value for _, value in shown)
+
+
+def _a_measurement() -> Measurement:
+    """Any measurement: only the names of the cuts are asked."""
+    told = {
+        f.name: 1.0 for f in fields(Measurement) if f.name not in ("sign", "mask_flags", "features")
+    }
+    return Measurement(**told, sign=1, mask_flags=0, features={})
 
 
 def test_a_frame_without_wcs_is_shown_as_on_the_detector_and_says_so(
