@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ SYMBOLS = (
 )
 _LIMIT = "M-5-3h10l-5 8z"
 #: What makes the symbol of a survey a limit, where several surveys are drawn.
-_ARROW = "M0 4v8m-3-3l3 3 3-3"
+_ARROW = "M0 4v5m-2.5-2.5l2.5 2.5 2.5-2.5"
 #: Room that the name of a reference epoch takes.
 _LABEL_WIDTH = 24.0
 
@@ -181,10 +181,7 @@ def lay_out_chart(
     references = sorted((e for e in epochs if e.is_reference), key=lambda e: e.mjd)
     times = [v.epoch.mjd for v in values] + [epoch.mjd for epoch in references]
     x_low, x_high = _padded(times, least=1.0)
-    reach = [v.value + s * (v.error or 0.0) for v in values for s in (-1, 1)]
-    if quantity == "flux":
-        reach.append(0.0)
-    y_low, y_high = _padded(reach, least=0.2 if quantity == "magnitude" else 1e-12)
+    y_low, y_high = _value_range(values, quantity)
     right, bottom = width - _RIGHT, height - _BOTTOM
 
     def place_x(mjd: float) -> float:
@@ -216,11 +213,8 @@ def lay_out_chart(
         right=right,
         top=_TOP,
         bottom=bottom,
-        x_ticks=tuple(
-            Tick(round(place_x(t), 2), s)
-            for t, s in nice_ticks(x_low, x_high, count=max(3, int(width / 130)))
-        ),
-        y_ticks=tuple(Tick(round(place_y(t), 2), s) for t, s in nice_ticks(y_low, y_high, count=4)),
+        x_ticks=_placed(nice_ticks(x_low, x_high, count=max(3, int(width / 130))), place_x),
+        y_ticks=_placed(nice_ticks(y_low, y_high), place_y),
         y_label=_label(quantity, kind, unit=unit),
         zero=round(place_y(0.0), 2) if quantity == "flux" else None,
         marks=tuple(mark(v) for v in sorted(values, key=lambda v: v.epoch.mjd)),
@@ -228,6 +222,12 @@ def lay_out_chart(
         references=_mark_references(references, [round(place_x(e.mjd), 2) for e in references]),
         surveys=tuple(SurveySymbol(name, symbol) for name, symbol in surveys.items()),
     )
+
+
+def _placed(
+    ticks: Sequence[tuple[float, str]], place: Callable[[float], float]
+) -> tuple[Tick, ...]:
+    return tuple(Tick(round(place(at), 2), label) for at, label in ticks)
 
 
 def _label(quantity: Quantity, kind: FluxKind, *, unit: str) -> str:
@@ -266,7 +266,7 @@ def _mark_references(epochs: Sequence[Epoch], places: Sequence[float]) -> tuple[
     )
 
 
-def nice_ticks(low: float, high: float, *, count: int) -> list[tuple[float, str]]:
+def nice_ticks(low: float, high: float, *, count: int = 4) -> list[tuple[float, str]]:
     """Round numbers between two values, about ``count`` of them, labelled so that they differ."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
@@ -299,6 +299,14 @@ def _padded(values: Sequence[float], *, least: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = max(0.07 * (high - low), least / 2)
     return low - room, high + room
+
+
+def _value_range(values: Sequence[_Value], quantity: Quantity) -> tuple[float, float]:
+    """From the lowest to the highest end of an error bar; fluxes always show their zero."""
+    reach = [v.value + s * (v.error or 0.0) for v in values for s in (-1, 1)]
+    if quantity == "flux":
+        return _padded([*reach, 0.0], least=1e-12)
+    return _padded(reach, least=0.2)
 
 
 def _describe_reference(epoch: Epoch) -> str:
