@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.networks.real_bogus_input import normalise
-from detection.training.triplet_delivery import deliver_elsewhere
+from detection.training.triplet_delivery import deliver
 from detection.training.triplet_samples import TripletSamples
 
 Json = Any
@@ -226,7 +226,7 @@ def load_delivered(folder: Path, *, survey: str, seed: int) -> Prepared:
         if survey in shard["surveys"]:
             samples = TripletSamples.load(folder / shard["file"])
             samples = samples.select(samples.survey == survey)
-            changed = np.stack([deliver_elsewhere(triplet, rng) for triplet in samples.triplets])
+            changed = np.stack([deliver(triplet, rng) for triplet in samples.triplets])
             parts.append(prepare(replace(samples, triplets=changed)))
     if not parts:
         msg = f"{folder}: no samples of {survey}"

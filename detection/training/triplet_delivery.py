@@ -27,38 +27,6 @@ def deliver(planes: FloatArray, rng: np.random.Generator) -> FloatArray:
     return planes
 
 
-def deliver_elsewhere(planes: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """A real triplet (63, 63, 3) as a survey of another pixel scale might have delivered it.
-
-    Half of them are brought to pixels from half to 1.35 times as wide; then as in ``deliver``.
-    """
-    if rng.random() < 0.5:
-        planes = _on_other_pixels(planes, rng)
-    return deliver(planes, rng)
-
-
-def _on_other_pixels(planes: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Interpolated about the middle; nothing is known beyond what there was."""
-    size = 2 * round(SIZE * float(np.exp(rng.uniform(np.log(0.74), np.log(2.0)))) / 2) + 1
-    order = int(rng.choice([1, 3]))
-    answer = np.full_like(planes, np.nan)
-    for i in range(planes.shape[2]):
-        plane = planes[..., i]
-        known = np.isfinite(plane)
-        if not known.any():
-            continue
-        filled = np.where(known, plane, np.median(plane[known]))
-        whole = zoom(filled, size / SIZE, order=order)
-        # gaps stay gaps
-        whole[zoom((~known).astype(np.float32), size / SIZE, order=1) > 0.5] = np.nan
-        edge = abs(size - SIZE) // 2
-        if size >= SIZE:
-            answer[..., i] = whole[edge : edge + SIZE, edge : edge + SIZE]
-        else:
-            answer[edge : edge + size, edge : edge + size, i] = whole
-    return answer
-
-
 def _other_unit(planes: FloatArray, rng: np.random.Generator) -> FloatArray:
     """The template in a unit of its own."""
     planes[..., 1] *= np.float32(np.exp(rng.normal(0.0, 0.9)))
