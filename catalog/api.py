@@ -15,6 +15,7 @@ from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, re
 from astrid_site.imaging.flux_density import microjansky_factor
 from catalog import selectors
 from catalog.models import AstroObject, LightCurvePoint
+from observations.api import SurveyField
 
 MIN_CONE_ARCSEC = 0.001
 MAX_CONE_ARCSEC = 3600.0 * 5
@@ -152,9 +153,7 @@ class ObjectQuery(ListQuery):
 
     state = serializers.ChoiceField(required=False, choices=AstroObject.State.choices)
     classification = serializers.CharField(required=False, max_length=30)
-    survey = serializers.CharField(
-        required=False, max_length=100, help_text="Name or slug: detected on its frames."
-    )
+    survey = SurveyField(required=False, help_text="Name or slug: detected on its frames.")
     q = serializers.CharField(required=False, max_length=40, help_text="Part of the name.")
     ordering = serializers.ChoiceField(
         required=False, choices=["-created_at", "created_at", "name", "-name"]

@@ -18,7 +18,7 @@ from curation import selectors, services
 from curation.models import Verdict
 from detection.api import CandidateOutput
 from detection.models import Detection
-from observations.models import Survey
+from observations.api import SurveyField
 
 
 class VerdictInput(serializers.Serializer[Any]):
@@ -106,11 +106,8 @@ class NextQuery(StrictQuery):
     """How many candidates, and of which survey."""
 
     limit = serializers.IntegerField(required=False, min_value=1, max_value=50, default=10)
-    survey = serializers.SlugRelatedField(
-        slug_field="slug",
-        required=False,
-        queryset=Survey.objects.filter(is_active=True),
-        help_text="Only candidates of this survey (its slug).",
+    survey = SurveyField(
+        required=False, only_active=True, help_text="Name or slug: candidates on its frames."
     )
 
 

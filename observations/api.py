@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import exceptions, generics, parsers, serializers
@@ -74,10 +74,29 @@ class ObservationOutput(serializers.ModelSerializer[Observation]):
         )
 
 
+class SurveyField(serializers.CharField):
+    """A survey by its slug or name; one that is not there is refused, not an empty answer."""
+
+    def __init__(self, *, only_active: bool = False, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 100, **kwargs})
+        self._wanted = Q(is_active=True) if only_active else Q()
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """The survey's row; looked up only once the text is known to be one."""
+        called = super().run_validation(data)
+        named = Q(slug=called) | Q(name__iexact=called)
+        rows = Survey.objects.filter(named, self._wanted)
+        found = rows.order_by("created_at", "id").first()
+        if found is None:
+            msg = f"There is no survey {called!r}; surveys/ lists their names and slugs."
+            raise serializers.ValidationError(msg)
+        return found
+
+
 class ObservationQuery(ListQuery):
     """Filters of the list of observations."""
 
-    survey = serializers.CharField(required=False, max_length=100, help_text="Name or slug.")
+    survey = SurveyField(required=False, help_text="Name or slug.")
     band = serializers.CharField(required=False, max_length=30)
     status = serializers.ChoiceField(required=False, choices=RunStatus.choices)
     stage = serializers.CharField(required=False, max_length=20)

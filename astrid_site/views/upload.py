@@ -66,9 +66,11 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def _refuse(request: HttpRequest, form: UploadForm, context: dict[str, Any]) -> HttpResponse:
+    """Say what is wrong; to the page's script with 200, as browsers log each 4xx as an error."""
     if request.headers.get("Accept", "").startswith("application/json"):
         said = " ".join(str(e) for errors in form.errors.values() for e in errors)
-        return JsonResponse({"error": said}, status=422)
+        is_page = request.headers.get("X-Requested-With") == "upload.js"
+        return JsonResponse({"error": said}, status=200 if is_page else 422)
     return render(request, "observations/upload.html", context | {"form": form}, status=422)
 
 

@@ -7,6 +7,9 @@ const results = document.querySelector("[data-results]");
 const list = results.querySelector("[data-list]");
 const BADGES = { created: "succeeded", updated: "succeeded", duplicate: "skipped", refused: "failed" };
 
+// It reads the reason of a refusal; a 4xx beside it would only be an error in the console.
+const HEADERS = { Accept: "application/json", "X-Requested-With": "upload.js" };
+
 function line(file) {
   const item = document.createElement("li");
   const badge = Object.assign(document.createElement("span"), { className: "badge queued", textContent: "waiting" });
@@ -56,7 +59,7 @@ function send(files, names, view) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", form.action);
-    request.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(HEADERS)) request.setRequestHeader(name, value);
     request.responseType = "json";
     request.upload.addEventListener("progress", (event) => {
       if (!event.lengthComputable) return;
@@ -76,7 +79,7 @@ function send(files, names, view) {
 
 // What is to be sent together; null, with the reason on the page, where the selection is refused.
 async function askPlan(names) {
-  const answer = await fetch(form.action, { method: "POST", body: packet(names), headers: { Accept: "application/json" } }).catch(() => null);
+  const answer = await fetch(form.action, { method: "POST", body: packet(names), headers: HEADERS }).catch(() => null);
   const said = await answer?.json().catch(() => null);
   if (said?.plan) return said;
   const name = table.files[0]?.name ?? `${names.length} files`;

@@ -17,7 +17,8 @@ from rest_framework.test import APIClient
 from astrid_site.core.models import Heartbeat, Job
 from astrid_site.core.rendering import FiniteJSONRenderer
 from detection.models import Detection
-from tests.web.factories import World
+from observations.models import Survey
+from tests.web.factories import World, make_survey
 
 pytestmark = pytest.mark.django_db
 Api = Callable[[str], APIClient]
@@ -45,7 +46,8 @@ def test_observations_are_listed_newest_first_with_their_state(api_as: Api, worl
     [
         ({"status": "failed"}, 1),
         ({"survey": "Simulated survey"}, 7),
-        ({"survey": "another"}, 0),
+        ({"survey": "simulated-survey"}, 7),
+        ({"survey": "an empty one"}, 0),
         ({"q": "sim-0001"}, 1),
         ({"since": "2099-01-01"}, 0),
         ({"role": "auto", "band": "r"}, 7),
@@ -54,6 +56,7 @@ def test_observations_are_listed_newest_first_with_their_state(api_as: Api, worl
 def test_observations_are_narrowed_by_their_filters(
     api_as: Api, world: World, query: dict[str, str], count: int
 ) -> None:
+    make_survey("An empty one")
     assert len(read(api_as("viewer"), "observations/", **query)["results"]) == count
 
 
@@ -64,6 +67,10 @@ def test_observations_are_narrowed_by_their_filters(
         "observations/?statsu=failed",
         "observations/?since=yesterday",
         "observations/?ordering=password",
+        "observations/?survey=typo",
+        "observations/?survey=a%00b",
+        "objects/?survey=typo",
+        "candidates/next/?survey=typo",
         "candidates/?observation=7",
         "candidates/?kept=perhaps",
         "candidates/?min_score=nan",
@@ -93,6 +100,30 @@ def test_a_parameter_that_means_nothing_is_refused_with_its_reason(api_as: Api, 
     problem = answer.json()
     assert problem["status"] == 400
     assert problem["errors"]
+
+
+@pytest.mark.parametrize("called", ["Simulated survey", "simulated SURVEY", "simulated-survey"])
+@pytest.mark.parametrize("path", ["observations/", "objects/", "candidates/next/"])
+def test_a_survey_is_called_by_name_or_slug_everywhere(
+    api_as: Api, world: World, path: str, called: str
+) -> None:
+    make_survey("An empty one")
+    client = api_as("curator")
+    counts = []
+    for survey in (called, "an-empty-one"):
+        said = client.get(f"/api/v1/{path}", {"survey": survey})
+        assert said.status_code == 200, said.content
+        rows = said.json()
+        counts.append(len(rows if isinstance(rows, list) else rows["results"]))
+    assert counts[0] > 0
+    assert counts[1] == 0
+
+
+def test_no_candidate_waits_of_a_survey_that_is_closed(api_as: Api, world: World) -> None:
+    Survey.objects.update(is_active=False)
+    answer = api_as("curator").get("/api/v1/candidates/next/", {"survey": world.survey.name})
+    assert answer.status_code == 400
+    assert answer.json()["errors"]["survey"]
 
 
 def test_an_observations_timeline_names_every_stage_reached_or_not(
