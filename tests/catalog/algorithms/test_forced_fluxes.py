@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.psf import constant_psf
 from catalog.algorithms.flag_words import flag_words
 from catalog.algorithms.forced_fluxes import measure_places, measure_sky_scale
 from tests.catalog.small_frames import make_image, make_wcs
@@ -30,6 +31,31 @@ def test_fluxes_are_unbiased_and_their_pulls_have_unit_width() -> None:
     # three standard errors of mean and width of so many
     assert abs(pulls.mean()) < 3.0 / np.sqrt(x.size)
     assert pulls.std() == pytest.approx(1.0, abs=3.0 / np.sqrt(2 * x.size))
+
+
+def test_the_flux_of_an_extended_host_grows_with_the_seeing() -> None:
+    # what pages say of the total flux: a Gaussian host of width g under a PSF of width s gives
+    # F 2s^2 / (2s^2 + g^2), and only a point source F
+    host, flux, middle = 3.0, 5000.0, 100.0
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] - middle
+    stamp = np.mgrid[-15:16, -15:16]
+    found = []
+    for seed, seeing in enumerate((1.2, 2.4)):
+        width = np.hypot(host, seeing)
+        light = np.exp(-(rows**2 + columns**2) / (2 * width**2)) / (2 * np.pi * width**2)
+        psf = np.exp(-(stamp**2).sum(axis=0) / (2 * seeing**2))
+        blank = make_image([9, seed], size=SIZE)
+        image = blank.with_(
+            data=blank.data + np.float32(flux) * light.astype(np.float32),
+            psf=constant_psf((psf / psf.sum()).astype(np.float32), shape=(SIZE, SIZE)),
+        )
+        at = places(np.array([middle]), np.array([middle]))
+        one = measure_places(image, at, wcs=image.wcs, noise_scale=1.0)
+        expected = flux * 2 * seeing**2 / (2 * seeing**2 + host**2)
+        assert abs(one.flux[0] - expected) < 4.0 * one.flux_error[0]
+        found.append(one)
+    gained = found[1].flux[0] - found[0].flux[0]
+    assert gained > 10.0 * np.hypot(found[0].flux_error[0], found[1].flux_error[0])
 
 
 def test_places_off_the_image_are_left_out_and_masked_ones_are_nan() -> None:
