@@ -4,6 +4,23 @@ from __future__ import annotations
 
 import socket
 
+from django.core.management.base import CommandError
+
+
+def read_port(text: str | int) -> int:
+    """The port that a text names.
+
+    Raises
+    ------
+    CommandError
+        If it is no number.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{text}: a port is a number from 1 to {2**16 - 1}, e.g. make run PORT=8001"
+        raise CommandError(msg) from None
+
 
 def port_problem(host: str, port: int) -> str:
     """Why nothing can listen there; empty when something can."""

@@ -41,6 +41,18 @@ def test_files_without_an_image_name_are_counted_and_named(
 
 
 @pytest.mark.django_db
+def test_the_report_lists_files_in_order_though_calibration_frames_come_in_first(
+    tmp_path: Path,
+) -> None:
+    names = ["a.fits", "bias-1.fits", "c.fits", "flat-1.fits"]
+    for seed, name in enumerate(reversed(names)):
+        write_frame(tmp_path / name, seed=seed)
+    report = tmp_path / "report.csv"
+    call_command("ingest", str(tmp_path), "--report", str(report), verbosity=0)
+    assert [row["file"] for row in csv.DictReader(report.read_text().splitlines())] == names
+
+
+@pytest.mark.django_db
 def test_what_looks_like_a_companion_of_a_neighbour_is_held_back(tmp_path: Path) -> None:
     folder = tmp_path / "night"
     (folder / "other").mkdir(parents=True)

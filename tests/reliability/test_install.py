@@ -91,6 +91,11 @@ def test_what_is_installed_is_not_installed_again(checkout: Path) -> None:
     [
         ("WARNING: Retrying ... NewConnectionError('Connection refused')", "network, proxy"),
         ("ERROR: No matching distribution found for torch==2.9.1", "no torch==2.9.1 that fits"),
+        (
+            "ERROR: Could not find a version that satisfies the requirement django==5.2.19 "
+            "(from versions: none)\nERROR: No matching distribution found for django==5.2.19",
+            "gives no django at all: it does not answer, or lacks it; check network, proxy",
+        ),
         ("ERROR: Cannot install django because these package versions", "no django that fits"),
         ("error: x\nERROR: Failed building wheel for sep", "no sep that fits"),
         ("ERROR: [Errno 28] No space left on device", "the disk is full; make room"),

@@ -125,6 +125,15 @@ def test_an_impossible_port_is_named(port: int) -> None:
     assert f":{port}: a port is a number" in port_problem("127.0.0.1", port)
 
 
+def test_a_port_that_is_no_number_is_told_in_one_line(tmp_path: Path) -> None:
+    process = launch(tmp_path / "data", "--port", "80a")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "80a: a port is a number from 1 to 65535, e.g. make run PORT=8001" in text
+    assert text.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
 def test_stopping_ends_whole_groups_even_of_those_who_will_not(supervisor: Supervisor) -> None:
     stubborn = "trap '' TERM; echo $$; sleep 60 & echo $!; while true; do sleep 1; done"
     supervisor.start("worker", ["bash", "-c", stubborn])
@@ -240,7 +249,22 @@ def test_the_launcher_starts_all_tells_the_password_once_and_leaves_nothing(
         text = read_until(process, "Password:", within_s=60)
         assert time.monotonic() - began < 15
         assert password.group(1) not in text
-        assert "reset_curator_password" in text
+        (again,) = re.findall(r"\((\S+ manage\.py reset_curator_password) makes", text)
+        renewed = subprocess.run(
+            again.split(),
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "astrid_site.settings",
+                "ASTRID_DATA_DIR": str(tmp_path),
+                "DATABASE_URL": f"sqlite:///{tmp_path}/astrid.sqlite3",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert "account curator, new password" in renewed.stdout
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
     finally:

@@ -81,28 +81,26 @@ def _ingest_all(
     candidates: list[Candidate], *, survey_name: str | None, dry_run: bool, quiet: bool
 ) -> list[IngestResult]:
     surveys: dict[str, Survey] = {}
-    results = []
+    results: dict[Path, IngestResult] = {}
     with _progress_bar(quiet=quiet) as bar:
         # masters first: an exposure that is there before them would be calibrated without
         ordered = sorted(candidates, key=lambda c: _CALIBRATION_NAME.search(c.path.name) is None)
         for candidate in bar.track(ordered, description="Taking frames in"):
             if candidate.companion_of:
-                results.append(held_back(candidate))
+                results[candidate.path] = held_back(candidate)
                 continue
             name = survey_name or candidate.folder_name
             if name not in surveys:
                 surveys[name] = survey_for(name, candidate.path.parent, dry_run=dry_run)
-            results.append(
-                ingest_file(
-                    candidate.path,
-                    survey=surveys[name],
-                    file_name=candidate.path.name,
-                    overrides=candidate.overrides.values,
-                    companions=candidate.overrides.companions,
-                    dry_run=dry_run,
-                )
+            results[candidate.path] = ingest_file(
+                candidate.path,
+                survey=surveys[name],
+                file_name=candidate.path.name,
+                overrides=candidate.overrides.values,
+                companions=candidate.overrides.companions,
+                dry_run=dry_run,
             )
-    return results
+    return [results[candidate.path] for candidate in candidates]
 
 
 def _progress_bar(*, quiet: bool) -> Progress:

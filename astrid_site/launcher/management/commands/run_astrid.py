@@ -22,7 +22,7 @@ from astrid_site.core import jobs, tasking
 from astrid_site.core.management.commands.load_demo import is_loaded
 from astrid_site.launcher.first_account import CURATOR, ensure_curator
 from astrid_site.launcher.lock import only_launcher, running_launcher
-from astrid_site.launcher.ports import is_listening, port_problem
+from astrid_site.launcher.ports import is_listening, port_problem, read_port
 from astrid_site.launcher.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -42,12 +42,14 @@ class Command(BaseCommand):
         parser.add_argument("--images", help="folder of FITS images to take in")
         parser.add_argument("--survey", default="My images", help="survey of those images")
         parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=8000)
+        # a word that is no number gets one line from us, not a page of usage
+        parser.add_argument("--port", default="8000")
         parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
         parser.add_argument("--no-demo", action="store_true", help="no simulated survey")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, prepare, start, tell, and watch until stopped."""
+        options["port"] = read_port(options["port"])
         self._check(options)
         stopping = _stop_on_signals()
         with only_launcher(Path(settings.DATA_DIR), _address(options)):
@@ -133,7 +135,8 @@ class Command(BaseCommand):
             supervisor.start("import", [*_manage(), "load_demo"], is_service=False)
 
     def _tell(self, options: dict[str, Any], password: str | None) -> None:
-        kept = "the one given at the first start (manage.py reset_curator_password makes a new one)"
+        again = f"{_python()} manage.py reset_curator_password"
+        kept = f"the one given at the first start ({again} makes a new one)"
         self._say("")
         self._say("AstrID is running. Stop it with Ctrl-C.")
         self._say(f"  Address:  {_address(options)}")
@@ -145,6 +148,13 @@ class Command(BaseCommand):
 def _address(options: dict[str, Any]) -> str:
     host = f"[{options['host']}]" if ":" in options["host"] else options["host"]
     return f"http://{host}:{options['port']}/"
+
+
+def _python() -> str:
+    """How a person in the folder of AstrID calls the Python that runs it."""
+    python = Path(sys.executable)
+    own = Path(settings.BASE_DIR)
+    return str(python.relative_to(own) if python.is_relative_to(own) else python)
 
 
 def _manage() -> list[str]:
