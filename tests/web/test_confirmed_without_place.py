@@ -79,3 +79,4 @@ def test_the_card_says_why_significance_and_flux_over_error_differ(
     card = " ".join(client_of("curator").get(address).content.decode().split())
     assert "without the candidate's own light" in card
     assert "the flux over its own error" in card
+    assert "on a star or galaxy the significance is the lower of the two" in card
