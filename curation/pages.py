@@ -104,7 +104,7 @@ def next_cards(
 def make_card(detection: Detection, curator: User) -> Card:
     """Gather one card."""
     astro_object = object_of(detection.pk)
-    curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=175)
+    curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=210)
     return Card(
         detection=detection,
         cutouts=detection_pages.view_cutouts(detection),
