@@ -51,9 +51,10 @@ def test_the_satellite_of_a_single_frame_is_masked(test_data: Path, tmp_path: Pa
 
 
 def test_the_microlensing_event_follows_its_table(test_data: Path) -> None:
-    """Every eighth of the 47 frames, registered by stars alone."""
+    """Every eighth of the 47 frames against the table's own, registered by stars alone."""
     told = saao.read_table(test_data / saao.FOLDER)
-    series = saao.measure_series(test_data / saao.FOLDER, list(told)[1::8])
+    names = [saao.REFERENCE, *(name for name in list(told)[1::8] if name != saao.REFERENCE)]
+    series = saao.measure_series(test_data / saao.FOLDER, names)
     assert len(series.names) >= 5, series.refused
     assert np.nanmedian(series.rms) < 0.06
     table, error = np.array(series.table).T

@@ -35,7 +35,9 @@ def test_the_basis_holds_a_shift_and_a_blur_that_is_not_round() -> None:
     left = np.abs(basis.T @ solution - kernel.ravel()).max()
     # 49 functions leave less than 1 % of the peak
     assert left < 0.01 * kernel.max()
-    assert solution[0] == pytest.approx(kernel.sum(), abs=1e-6)
+    # only the first function has a sum; what the others leave of the kernel has next to none
+    assert solution[0] == pytest.approx(kernel.sum(), abs=1e-3)
+    assert np.abs(basis[1:].sum(axis=1)).max() < 1e-6
 
 
 @pytest.mark.parametrize(
