@@ -62,6 +62,7 @@ TABLE: dict[str, dict[str, int]] = {
     "curation:undo": {"POST": CURATOR},
     "curation:vet_candidate": reads(CURATOR),
     "catalog:list": reads(VIEWER),
+    "catalog:without_place": reads(VIEWER),
     "catalog:detail": reads(VIEWER),
     "catalog:finder": reads(VIEWER),
     "catalog:epoch": reads(VIEWER),
