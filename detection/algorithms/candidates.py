@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +10,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from astrid_site.imaging.difference_products import DifferenceProducts
 from astrid_site.imaging.errors import AlgorithmError
-from astrid_site.imaging.masks import MaskArray, is_bad
+from astrid_site.imaging.masks import is_bad
 from astrid_site.imaging.psf import PsfField
 
 FloatArray = NDArray[np.float32]
@@ -21,30 +21,6 @@ IndexArray = NDArray[np.int64]
 #: More peaks than this on one frame are a failed subtraction, not a sky full of transients.
 MAX_CANDIDATES = 20_000
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
-
-
-class DifferenceProducts(Protocol):
-    """What detection needs of a subtraction: five planes on one grid and the difference's PSF."""
-
-    @property
-    def difference(self) -> FloatArray:
-        """Science minus template, science units."""
-
-    @property
-    def variance(self) -> FloatArray:
-        """Variance of the difference."""
-
-    @property
-    def score(self) -> FloatArray:
-        """Significance of a point source at each pixel [sigma]; 0 where masked."""
-
-    @property
-    def mask(self) -> MaskArray:
-        """``MaskPlane`` bits."""
-
-    @property
-    def psf(self) -> PsfField:
-        """PSF of the difference."""
 
 
 @dataclass(frozen=True)

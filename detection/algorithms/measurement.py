@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from astrid_site.imaging.difference_products import DifferenceProducts
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane
 from astrid_site.imaging.photometry import (
@@ -17,7 +18,7 @@ from astrid_site.imaging.photometry import (
     fit_stamp_fluxes,
     measure_noise_scale,
 )
-from detection.algorithms.candidates import Candidates, DifferenceProducts
+from detection.algorithms.candidates import Candidates
 from detection.algorithms.features import BatchFluxes, describe_features, finite_or_none
 from detection.algorithms.photon_errors import photon_excess, with_own_photons
 from detection.algorithms.shape import Shapes, fit_dipoles, measure_shapes

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.cutouts import cut_out
+from astrid_site.imaging.difference_products import DifferenceProducts
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import UNUSABLE, MaskPlane, is_bad
-from detection.algorithms.candidates import DifferenceProducts
 
 FloatArray = NDArray[np.float32]
 

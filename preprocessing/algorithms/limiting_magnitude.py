@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid_site.imaging.difference_products import DifferenceProducts
 from astrid_site.imaging.image import Image
-from astrid_site.imaging.masks import MaskArray, is_bad
+from astrid_site.imaging.masks import is_bad
 from astrid_site.imaging.photometry import PsfStamps, cut_psf_stamps, fit_stamp_fluxes, shift_psf
-from astrid_site.imaging.psf import PsfField
 from preprocessing.algorithms.completeness import InjectedDepth, summarise
 from preprocessing.algorithms.injection_places import (
     Starlight,
@@ -119,38 +118,14 @@ def inject_into_frame(
     )
 
 
-class ScoredDifference(Protocol):
-    """What injections into a difference need of it; planes of shape (ny, nx)."""
-
-    @property
-    def difference(self) -> FloatArray:
-        """Science minus template."""
-
-    @property
-    def variance(self) -> FloatArray:
-        """Its variance."""
-
-    @property
-    def score(self) -> FloatArray:
-        """Significance of a point source at each pixel [sigma]; 0 where masked."""
-
-    @property
-    def mask(self) -> MaskArray:
-        """``MaskPlane`` bits."""
-
-    @property
-    def psf(self) -> PsfField:
-        """PSF of the difference."""
-
-
 def inject_into_difference(
-    subtraction: ScoredDifference, *, photon_variance: float, rng: np.random.Generator
+    subtraction: DifferenceProducts, *, photon_variance: float, rng: np.random.Generator
 ) -> InjectedDepth:
     """Put new point sources into a difference and measure which its score image shows.
 
     Parameters
     ----------
-    subtraction : ScoredDifference
+    subtraction : DifferenceProducts
         A difference with its score.
     photon_variance : float
         Variance that the photons of a source of unit flux add to its matched-filter signal: the

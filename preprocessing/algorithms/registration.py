@@ -99,6 +99,15 @@ class Registration:
             x, y = step(x, y)
         return x, y
 
+    def derivatives(self, x: Float64, y: Float64) -> Float64:
+        """Matrices d(x', y') / d(x, y) of the map at positions, shape (n, 2, 2)."""
+        h = 0.5
+        right, left = self.to_reference(x + h, y), self.to_reference(x - h, y)
+        up, down = self.to_reference(x, y + h), self.to_reference(x, y - h)
+        along_x = np.stack([right[0] - left[0], right[1] - left[1]], axis=-1)
+        along_y = np.stack([up[0] - down[0], up[1] - down[1]], axis=-1)
+        return np.stack([along_x, along_y], axis=-1)
+
 
 def register(
     reference: Image,

@@ -97,7 +97,7 @@ def warp(
         psf = warp_psf(reference.psf, registration, shape=shape, profile=profile)
     nodes = tuple(v.ravel() for v in _node_positions(shape, step=GRID_STEP))
     correlation = resampled_correlation(
-        grid_x.ravel(), grid_y.ravel(), _local_matrices(registration, *nodes), kernel=kernel
+        grid_x.ravel(), grid_y.ravel(), registration.derivatives(*nodes), kernel=kernel
     )
     return reference.with_(
         data=planes.values,
@@ -117,7 +117,7 @@ def _columns_along_rows(
     None where the map turns the frame too much to be applied along rows and then along columns.
     """
     x, y = _node_positions(shape, step=GRID_STEP)
-    if not hardly_turns(_local_matrices(registration, x.ravel(), y.ravel())):
+    if not hardly_turns(registration.derivatives(x.ravel(), y.ravel())):
         return None
     columns, rows = _node_positions((reference_shape[0], shape[1]), step=GRID_STEP)
     # the science row from which each reference row is seen in each science column
@@ -199,7 +199,7 @@ def warp_psf(
     n = psf.order + 2 if psf.order else 1
     edge = np.linspace(0.0, 1.0, n) if n > 1 else np.array([0.5])
     x, y = (v.ravel() for v in np.meshgrid(edge * (nx - 1), edge * (ny - 1)))
-    matrices = _local_matrices(registration, x, y)
+    matrices = registration.derivatives(x, y)
     areas = np.abs(np.linalg.det(matrices))
     kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(areas)))))
     reference_x, reference_y = registration.to_reference(x, y)
@@ -321,7 +321,7 @@ def _nodes(
     """Reference positions and pixel areas on every ``step``-th pixel, beyond the far edges."""
     x, y = _node_positions(shape, step=step)
     to_x, to_y = registration.to_reference(x, y)
-    matrices = _local_matrices(registration, x.ravel(), y.ravel())
+    matrices = registration.derivatives(x.ravel(), y.ravel())
     return to_x, to_y, np.abs(np.linalg.det(matrices)).reshape(x.shape)
 
 
@@ -340,16 +340,6 @@ def _coarse_grid(
 ) -> tuple[Float64, Float64, Float64]:
     """Reference x, y and pixel area on the nodes between which the warp interpolates."""
     return _nodes(registration, shape, step=GRID_STEP)
-
-
-def _local_matrices(registration: Registration, x: Float64, y: Float64) -> Float64:
-    """Derivatives d(x', y') / d(x, y) at positions, shape (n, 2, 2)."""
-    h = 0.5
-    right, left = registration.to_reference(x + h, y), registration.to_reference(x - h, y)
-    up, down = registration.to_reference(x, y + h), registration.to_reference(x, y - h)
-    along_x = np.stack([right[0] - left[0], right[1] - left[1]], axis=-1)
-    along_y = np.stack([up[0] - down[0], up[1] - down[1]], axis=-1)
-    return np.stack([along_x, along_y], axis=-1)
 
 
 def _footprint_mask(mask: MaskArray, reach: int) -> MaskArray:

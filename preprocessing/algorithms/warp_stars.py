@@ -167,7 +167,7 @@ def draw_resampled(
     centre, times the new pixel's area in old ones.
     """
     x, y = _on_new_grid(stars, registration, shape)
-    matrices = _matrices(registration, x, y)
+    matrices = registration.derivatives(x, y)
     areas = np.abs(np.linalg.det(matrices))
     scale = float(np.sqrt(np.median(areas)))
     return _draw(
@@ -218,16 +218,6 @@ def _on_new_grid(
     for _ in range(_NEWTON_STEPS):
         there = registration.to_reference(x, y)
         missing = np.stack([stars.x - there[0], stars.y - there[1]], axis=-1)
-        step = np.linalg.solve(_matrices(registration, x, y), missing[..., None])[..., 0]
+        step = np.linalg.solve(registration.derivatives(x, y), missing[..., None])[..., 0]
         x, y = x + step[:, 0], y + step[:, 1]
     return x, y
-
-
-def _matrices(registration: Registration, x: Float64, y: Float64) -> Float64:
-    """Derivatives d(x', y') / d(x, y) of the map at positions, shape (n, 2, 2)."""
-    h = 0.5
-    right, left = registration.to_reference(x + h, y), registration.to_reference(x - h, y)
-    up, down = registration.to_reference(x, y + h), registration.to_reference(x, y - h)
-    along_x = np.stack([right[0] - left[0], right[1] - left[1]], axis=-1)
-    along_y = np.stack([up[0] - down[0], up[1] - down[1]], axis=-1)
-    return np.stack([along_x, along_y], axis=-1)
