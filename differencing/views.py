@@ -9,8 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from astrid_site.core.errors import ApplicationError
-from astrid_site.core.storage import open_stored
+from astrid_site.core.pictures import picture_response
 from differencing import pages
 from differencing.models import ReferenceImage
 
@@ -49,11 +48,4 @@ def picture(request: HttpRequest, reference_id: UUID, name: str) -> HttpResponse
     if stored is None:
         msg = "there is no such picture"
         raise Http404(msg)
-    try:
-        with open_stored(stored) as file:
-            response = HttpResponse(file.read(), content_type="image/png")
-    except ApplicationError as error:
-        raise Http404(str(error)) from error
-    # the bytes of a reference never change
-    response["Cache-Control"] = "private, max-age=86400, immutable"
-    return response
+    return picture_response(stored)

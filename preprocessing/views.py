@@ -5,12 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from astrid_site.core.errors import ApplicationError
-from astrid_site.core.storage import open_stored
+from astrid_site.core.pictures import picture_response
 from preprocessing import pages
 from preprocessing.models import CalibrationMaster
 
@@ -50,11 +49,4 @@ def picture(request: HttpRequest, master_id: UUID) -> HttpResponse:
     """A master as PNG."""
     rows = CalibrationMaster.objects.select_related("preview_file")
     stored = get_object_or_404(rows, pk=master_id).preview_file
-    try:
-        with open_stored(stored) as file:
-            response = HttpResponse(file.read(), content_type="image/png")
-    except ApplicationError as error:
-        raise Http404(str(error)) from error
-    # the bytes of a master never change
-    response["Cache-Control"] = "private, max-age=86400, immutable"
-    return response
+    return picture_response(stored)
