@@ -67,7 +67,9 @@ class CandidateOutput(serializers.ModelSerializer[Detection]):
             "is_kept",
             "second_opinion",
             "real_bogus",
+            "real_bogus_error",
             "scorer",
+            "model_scores",
             "cutouts",
             "created_at",
         )

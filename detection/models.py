@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from astrid_site.core.models import StoredFile, UUIDModel
 from differencing.models import DifferenceRun
@@ -28,6 +29,59 @@ class DetectionRun(ProcessingRun):
     )
     n_candidates = models.PositiveIntegerField(null=True, blank=True)
     n_kept = models.PositiveIntegerField(null=True, blank=True)
+
+
+class ScoringModel(UUIDModel):
+    """One set of weights that gives real-bogus scores, and the part it plays."""
+
+    class Family(models.TextChoices):
+        """How a score is made."""
+
+        NETWORK = "network", "network on cutouts"
+        FEATURES = "features", "features measured"
+
+    class Role(models.TextChoices):
+        """What the scores of a model are used for."""
+
+        CHAMPION = "champion", "champion"
+        CHALLENGER = "challenger", "challenger"
+        SHADOW = "shadow", "shadow"
+        RETIRED = "retired", "retired"
+
+    family = models.CharField(max_length=10, choices=Family)
+    name = models.CharField(max_length=40)
+    version = models.CharField(max_length=20)
+    sha256 = models.CharField(max_length=64, unique=True, help_text="Of the weights.")
+    role = models.CharField(max_length=10, choices=Role, default=Role.SHADOW)
+    role_since = models.DateTimeField(default=timezone.now)
+    is_shipped = models.BooleanField(
+        default=False, help_text="Came with AstrID; else a person brought it."
+    )
+    file = models.ForeignKey(
+        StoredFile,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The weights, kept when they were first used.",
+    )
+    record = models.JSONField(default=dict, help_text="How the weights were trained.")
+    report = models.JSONField(default=dict, blank=True, help_text="Figures on held-out samples.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["role"],
+                condition=Q(role__in=["champion", "challenger"]),
+                name="detection_one_champion_one_challenger",
+            ),
+            models.CheckConstraint(
+                name="detection_model_sha256_is_hex", condition=Q(sha256__regex=r"^[0-9a-f]{64}$")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class Detection(UUIDModel):
@@ -58,9 +112,18 @@ class Detection(UUIDModel):
         help_text="method, score, flux_ratio, least_score, agrees of a second method; "
         "null where none was asked.",
     )
-    real_bogus = models.FloatField(null=True, blank=True)
+    real_bogus = models.FloatField(
+        null=True, blank=True, help_text="Score of the champion; null where it gives none."
+    )
+    real_bogus_error = models.FloatField(null=True, blank=True)
     scorer = models.CharField(
         max_length=60, blank=True, help_text="Name and version of the scorer."
+    )
+    model_scores = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="model, name, version, score, score_error, reason of every model asked; "
+        "the one shown first.",
     )
 
     class Meta:
@@ -73,6 +136,11 @@ class Detection(UUIDModel):
             models.CheckConstraint(
                 name="detection_score_names_its_scorer",
                 condition=Q(real_bogus__isnull=True) | ~Q(scorer=""),
+            ),
+            models.CheckConstraint(
+                name="detection_score_error_has_a_score",
+                condition=Q(real_bogus_error__isnull=True)
+                | Q(real_bogus__isnull=False, real_bogus_error__gte=0),
             ),
             models.CheckConstraint(
                 name="detection_flux_error_positive", condition=Q(flux_error__gt=0)
@@ -90,3 +158,16 @@ class Detection(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.observation_id}#{self.index} {self.score:.1f} sigma"
+
+    @property
+    def other_scores(self) -> list[dict[str, Any]]:
+        """What the models say whose score is not the one shown."""
+        return [said for said in self.model_scores[1:] if said["score"] is not None]
+
+    @property
+    def score_problem(self) -> str:
+        """Why the champion gave no score; empty where it gave one."""
+        if self.real_bogus is not None:
+            return ""
+        said = self.model_scores[0]["reason"] if self.model_scores else ""
+        return str(said) or "it was found before a model was in service"

@@ -37,6 +37,7 @@ class FileKind(models.TextChoices):
     SCORE = "score", "score image"
     CUTOUTS = "cutouts", "cutouts"
     PREVIEW = "preview", "preview picture"
+    WEIGHTS = "weights", "weights of a model"
 
 
 class StoredFile(UUIDModel):

@@ -83,8 +83,15 @@ def read_record(path: Path = WEIGHTS_FILE) -> dict[str, Json]:
     return about
 
 
-def load_ensemble(path: Path = WEIGHTS_FILE, *, device: str = "cpu") -> RealBogusEnsemble:
-    """Read and verify an ensemble.
+def report_path(path: Path = WEIGHTS_FILE) -> Path:
+    """Where the figures of weights are kept: beside them."""
+    return path.with_suffix(".report.json")
+
+
+def load_ensemble(
+    path: Path = WEIGHTS_FILE, *, about: dict[str, Json] | None = None, device: str = "cpu"
+) -> RealBogusEnsemble:
+    """Read and verify an ensemble; ``about`` is its record where that is not beside it.
 
     Raises
     ------
@@ -93,7 +100,7 @@ def load_ensemble(path: Path = WEIGHTS_FILE, *, device: str = "cpu") -> RealBogu
     ValueError
         If the weights are not those that the record names by hash, or of another format.
     """
-    about = read_record(path)
+    about = about or read_record(path)
     return RealBogusEnsemble(
         load_members(path, about=about),
         temperature=float(about["temperature"]),

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 Values = NDArray[np.float64]
 Truth = NDArray[np.bool_]
@@ -17,6 +22,8 @@ Metric = Callable[[Values, Truth], float | None]
 #: Share of the bogus that may pass where the missed real are counted.
 PASSING = 0.01
 _BINS = 10
+#: Points of a drawn curve.
+_N_POINTS = 101
 _LEVEL = 0.95
 
 
@@ -133,6 +140,47 @@ def judge(
     for name in names:
         answer[name] = _with_interval(METRICS[name], score, is_real, draws=draws)
     return answer
+
+
+def curves(score: Values, is_real: Truth) -> dict[str, Json] | None:
+    """Points to draw: the two curves behind the areas, and how far probabilities can be trusted.
+
+    Parameters
+    ----------
+    score : NDArray[float64], shape (n,)
+        0 to 1, finite.
+    is_real : NDArray[bool], shape (n,)
+        The truth.
+
+    Returns
+    -------
+    dict or None
+        ``roc``: (share of the bogus passing, share of the real passing); ``pr``: (recall,
+        precision); ``reliability``: (mean score, share real, number) of each tenth that has any.
+        At most 101 points a curve. None for one class only.
+    """
+    if _is_one_class(is_real):
+        return None
+    fpr, tpr, _ = roc_curve(is_real, score)
+    precision, recall, _ = precision_recall_curve(is_real, score)
+    tenth = np.minimum((score * _BINS).astype(np.int64), _BINS - 1)
+    bins = [tenth == k for k in range(_BINS) if (tenth == k).any()]
+    return {
+        "roc": _thinned(fpr, tpr),
+        "pr": _thinned(recall[::-1], precision[::-1]),
+        "reliability": [
+            [round(float(score[b].mean()), 4), round(float(is_real[b].mean()), 4), int(b.sum())]
+            for b in bins
+        ],
+    }
+
+
+def _thinned(x: Values, y: Values) -> list[list[float]]:
+    """Points of a curve, evenly along its length, both ends kept."""
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    wanted = np.linspace(0.0, length[-1], min(_N_POINTS, len(x)))
+    rows = np.unique(np.searchsorted(length, wanted, side="left").clip(0, len(x) - 1))
+    return [[round(float(x[i]), 4), round(float(y[i]), 4)] for i in rows]
 
 
 def _with_interval(

@@ -16,7 +16,7 @@ _SHOWN = {
 }
 _HEAD = """# Real-bogus network
 
-Written by `manage.py evaluate_network real_bogus` from `real_bogus.json` beside it; do not edit.
+Written by `manage.py evaluate_network real_bogus` with the figures beside the weights; do not edit.
 
 An ensemble of {n_members} small convolutional networks ({n_parameters:,} weights each) that looks
 at science, template and difference of 63x63 pixels and gives the probability that something in the
@@ -41,7 +41,8 @@ them (padded, enlarged, clipped, without template), among as many of the others.
 fourteen kinds of bogus), the engine's own candidates on simulated skies, and real null pairs (SAAO,
 DECam, ESO: minutes to hours apart, with sources put in). Groups (sky and camera; object and
 overlapping cutouts) lie in one split each, by the hash of their name; shared groups or pixels stop
-the training. Orientation, shift, stretch and unit of the template are varied in training only.
+the training. Orientation, shift, stretch and unit of the template are varied, and whole planes are
+taken away (one sample in five), in training only.{start}
 """
 _TAIL = """
 ## Where it fails
@@ -53,8 +54,8 @@ _TAIL = """
 - A variable star that changes by no more than the flux scale is wrong cannot be told from a
   residual, and a noise peak at 4 to 5 sigma not from a faint source.
 - Undersampled frames (FWHM below 1.5 pixels): a source and a smeared hot pixel are alike.
-- A triplet without its science plane, or without its difference, scores low whatever it shows:
-  training has hardly seen any.
+- Without its science plane, or without its difference, a triplet is judged by what is left: the
+  separation is less, and so is the trust that a score deserves.
 - Cutouts enlarged twofold by interpolation have noise as smooth as a source; the separation falls.
 - Probabilities are calibrated to as many real as bogus. Where bogus outnumber real a hundred to
   one, a score of 0.9 is no promise of 90 %.
@@ -67,6 +68,8 @@ manage.py build_triplets --output DATA --light-skies 960 --engine-pairs 92
 manage.py train_network real_bogus --dataset DATA --work WORK
 manage.py evaluate_network real_bogus --dataset DATA --work WORK
 ```
+
+`train_network --start WORK/simulated_only.safetensors` goes on from weights that are there.
 
 Training is deterministic on one thread and goes on after a kill with the same result. The engine's
 own candidates change with the engine: a data set built by another version has another hash.
@@ -83,6 +86,7 @@ def write_card(report: dict[str, Json], *, about: dict[str, Json], n_parameters:
         dataset=report["dataset_sha256"][:12],
         n_training=report["n_training"],
         n_alerts=record["n_alerts"],
+        start=_start(record["plan"]),
     )
     columns = {"simulated skies, held out": report["simulated"]["all"]}
     for name, figures in report["simulated"]["surveys"].items():
@@ -105,6 +109,18 @@ def write_card(report: dict[str, Json], *, about: dict[str, Json], n_parameters:
     text += _baseline_table(report)
     text += _kinds(report)
     return text + _TAIL
+
+
+def _start(plan: dict[str, Json]) -> str:
+    """What the training went on from, if anything."""
+    digest = plan.get("start_sha256", "")
+    if not digest:
+        return ""
+    epochs = plan["first"]["epochs"]
+    return (
+        f" Its first step went on for {epochs} epochs\nfrom weights `{digest[:12]}`, which had "
+        "seen no real alert."
+    )
 
 
 def _figures(columns: dict[str, Json]) -> str:

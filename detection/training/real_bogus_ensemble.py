@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from detection.networks.real_bogus import N_MEMBERS, RealBogusEnsemble, RealBogusNetwork
-from detection.networks.real_bogus_weights import save_ensemble
+from detection.networks.real_bogus_weights import load_members, read_record, save_ensemble
 from detection.training.real_bogus_training import (
     Progress,
     TrainingConfig,
@@ -53,6 +53,8 @@ class EnsemblePlan:
     second : TrainingConfig
         From there on with real alerts among as many others.
     n_members : int
+    start_sha256 : str
+        Of the weights that the first step went on from; empty where it began from random ones.
     """
 
     first: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=7))
@@ -62,14 +64,32 @@ class EnsemblePlan:
         )
     )
     n_members: int = N_MEMBERS
+    start_sha256: str = ""
 
 
-def make_plan(*, seed: int, epochs: int, alert_epochs: int, n_members: int) -> EnsemblePlan:
-    """A plan of so many epochs."""
+def make_plan(
+    *, seed: int, epochs: int, alert_epochs: int, n_members: int, start: Path | None = None
+) -> EnsemblePlan:
+    """A plan of so many epochs, gentler where it goes on from weights.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the weights to go on from are absent, have other members or have seen real alerts: by
+        those nothing could be judged any more.
+    """
     plan = EnsemblePlan(n_members=n_members)
+    first = plan.first
+    if start is not None:
+        about = read_record(start)
+        if about["n_members"] != n_members or about["record"]["n_alerts"]:
+            msg = f"{start.name}: need {n_members} members that have seen no real alert"
+            raise ValueError(msg)
+        plan = replace(plan, start_sha256=about["sha256"])
+        first = replace(first, learning_rate=first.learning_rate / 2)
     return replace(
         plan,
-        first=replace(plan.first, seed=seed, epochs=epochs),
+        first=replace(first, seed=seed, epochs=epochs),
         second=replace(plan.second, seed=seed + 1, epochs=alert_epochs),
     )
 
@@ -81,11 +101,18 @@ def plan_of(record: dict[str, Json]) -> EnsemblePlan:
         first=TrainingConfig(**stored["first"]),
         second=TrainingConfig(**stored["second"]),
         n_members=stored["n_members"],
+        start_sha256=stored.get("start_sha256", ""),
     )
 
 
 def train_and_save(
-    dataset: Path, *, plan: EnsemblePlan, folder: Path, output: Path, progress: Progress
+    dataset: Path,
+    *,
+    plan: EnsemblePlan,
+    folder: Path,
+    output: Path,
+    start: Path | None = None,
+    progress: Progress,
 ) -> str:
     """Train both steps, calibrate, write ``output`` and, from the first step alone, another.
 
@@ -100,7 +127,13 @@ def train_and_save(
     torch.set_num_threads(1)
     samples = load_dataset(dataset)
     parts, alerts = split_alerts(dataset, samples, seed=plan.second.seed)
-    members = train_first(parts, plan=plan, folder=folder / "first", progress=progress)
+    members = train_first(
+        parts,
+        plan=plan,
+        folder=folder / "first",
+        start=load_members(start) if start is not None else None,
+        progress=progress,
+    )
     record = {
         "dataset_sha256": read_manifest(dataset)["sha256"],
         "plan": asdict(plan),
@@ -145,9 +178,14 @@ def _calibrate_and_save(
 
 
 def train_first(
-    parts: dict[str, Prepared], *, plan: EnsemblePlan, folder: Path, progress: Progress
+    parts: dict[str, Prepared],
+    *,
+    plan: EnsemblePlan,
+    folder: Path,
+    start: list[RealBogusNetwork] | None = None,
+    progress: Progress,
 ) -> list[RealBogusNetwork]:
-    """Members that have seen no real alert."""
+    """Members that have seen no real alert, from random weights or on from others."""
     return [
         train_member(
             parts["train"],
@@ -155,6 +193,7 @@ def train_first(
             member=member,
             config=plan.first,
             folder=folder,
+            start=start[member] if start is not None else None,
             progress=progress,
         )
         for member in range(plan.n_members)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detection.networks.real_bogus import RealBogusNetwork
 from detection.networks.real_bogus_weights import load_members, read_record
 from detection.training.baselines import baseline_scores
-from detection.training.metrics import METRICS, judge, roc_auc
+from detection.training.metrics import METRICS, curves, judge, roc_auc
 from detection.training.real_bogus_ensemble import (
     EnsemblePlan,
     calibrate,
@@ -131,7 +131,11 @@ def score_folds(
 
 def judge_simulated(samples: Prepared, score: Values) -> dict[str, Json]:
     """Figures on held-out simulated skies: together, by survey and by kind."""
-    report: dict[str, Json] = {"all": _judge(samples, score), "surveys": {}}
+    report: dict[str, Json] = {
+        "all": _judge(samples, score),
+        "curves": curves(score, samples.is_real),
+        "surveys": {},
+    }
     for survey in np.unique(samples.survey):
         rows = samples.survey == survey
         part, values = samples.select(rows), score[rows]
@@ -150,6 +154,7 @@ def judge_alerts(samples: Prepared, score: Values) -> dict[str, Json]:
     gold, circular = ~is_circular, is_circular | ~samples.is_real
     return {
         "gold": _judge(samples.select(gold), score[gold]),
+        "curves": curves(score[gold], samples.is_real[gold]),
         "survey_score": _judge(samples.select(circular), score[circular]),
         "kinds": by_kind(samples, score),
         "baselines": _baselines(samples.select(gold)),

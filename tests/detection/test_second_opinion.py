@@ -14,7 +14,7 @@ from astrid_site.imaging.sky_pair import PairConfig, simulate_pair
 from detection.api import CandidateOutput
 from detection.models import Detection
 from detection.pages import why_rows
-from detection.services import _ask_second, _opinion_metrics
+from detection.services.search import _ask_second, _opinion_metrics
 from preprocessing.algorithms.stars import find_stars
 from tests.catalog.factories import make_detection
 

@@ -9,7 +9,7 @@ import pytest
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.psf import constant_psf
-from detection.services import MAX_KEPT_PER_MPIX, Subtracted, _Found, _refuse_flood
+from detection.services.search import MAX_KEPT_PER_MPIX, Subtracted, _Found, _refuse_flood
 
 
 def subtracted(shape: tuple[int, int] = (1000, 1000), *, bad: int = 0) -> Subtracted:

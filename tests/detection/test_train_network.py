@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from detection.networks.real_bogus_weights import load_ensemble, read_record
+from detection.networks.real_bogus_weights import load_ensemble, read_record, report_path
 from detection.training.real_triplets import SURVEY_SCORE
 from detection.training.triplet_builder import ALERTS
 from detection.training.triplet_dataset import write_manifest
@@ -78,7 +78,7 @@ def test_weights_and_a_card_come_out_and_say_where_they_come_from(
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
 
     run("evaluate_network", "real_bogus", weights=weights, output=tmp_path / "card", **options)
-    report = json.loads((tmp_path / "card" / "real_bogus.json").read_text())
+    report = json.loads(report_path(weights).read_text())
     assert report["weights_sha256"] == record["sha256"]
     for part in (report["unseen_survey"], report["grouped_folds"]):
         assert part["gold"]["n_real"] == 16

@@ -16,8 +16,8 @@ class Command(BaseCommand):
 
     help = (
         "Judge a network on the held-out part of the data set it was trained on, and write the "
-        "figures as JSON and as a model card. --work is the folder of the training; goes on "
-        "there where an earlier run stopped."
+        "figures as JSON beside the weights and as a model card. --work is the folder of the "
+        "training; goes on there where an earlier run stopped."
     )
     requires_system_checks: list[str] = []
 
@@ -31,14 +31,14 @@ class Command(BaseCommand):
             "--output",
             type=Path,
             default=Path(settings.BASE_DIR) / "docs" / "models",
-            help="folder for real_bogus.json and real_bogus.md (default docs/models)",
+            help="folder for the card, real_bogus.md (default docs/models)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Judge and write."""
         # torch loads here only: Django imports this module to list the commands
         from detection.networks.real_bogus import RealBogusNetwork
-        from detection.networks.real_bogus_weights import WEIGHTS_FILE, read_record
+        from detection.networks.real_bogus_weights import WEIGHTS_FILE, read_record, report_path
         from detection.training.real_bogus_card import write_card
         from detection.training.real_bogus_ensemble import SIMULATED_ONLY, plan_of
         from detection.training.real_bogus_evaluation import evaluate
@@ -62,8 +62,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         output.mkdir(parents=True, exist_ok=True)
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
-        (output / "real_bogus.json").write_text(text, encoding="utf-8")
+        report_path(weights).write_text(text, encoding="utf-8")
         n_parameters = sum(p.numel() for p in RealBogusNetwork().parameters())
         card = write_card(report, about=about, n_parameters=n_parameters)
         (output / "real_bogus.md").write_text(card, encoding="utf-8")
-        self.stdout.write(f"wrote {output / 'real_bogus.json'} and {output / 'real_bogus.md'}")
+        self.stdout.write(f"wrote {report_path(weights)} and {output / 'real_bogus.md'}")

@@ -9,7 +9,6 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +44,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Score batch by batch and write; the output appears only when it is whole."""
         # torch loads here only: Django imports this module to list the commands
+        from detection.networks.real_bogus import one_thread
         from detection.networks.real_bogus_input import N_PLANES, SIZE
         from detection.networks.triplet_files import TripletFileError, open_triplets
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         try:
             triplets = open_triplets(options["file"], shape=(SIZE, SIZE, N_PLANES))
             ensemble = load(options["weights"], device=options["device"])
-            with one_torch_thread():
+            with one_thread():
                 n_empty = self._write(triplets, ensemble, output)
         except (TripletFileError, OSError, ValueError, RuntimeError) as error:
             raise CommandError(str(error)) from error
@@ -113,19 +113,6 @@ def load(weights: Path | None, *, device: str) -> RealBogusEnsemble:
     from detection.networks.real_bogus_weights import WEIGHTS_FILE, load_ensemble
 
     return load_ensemble(weights or WEIGHTS_FILE, device=device)
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Batches run beside each other, so that none of them may take all processors."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def text(value: float) -> str:

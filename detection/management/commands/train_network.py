@@ -35,6 +35,12 @@ class Command(BaseCommand):
             help="with real alerts at the end (default 16; 0 for none)",
         )
         parser.add_argument("--members", type=int, default=4, help="default 4")
+        parser.add_argument(
+            "--start",
+            type=Path,
+            help="weights to go on from at half the rate (of a training with --alert-epochs 0, or "
+            "simulated_only.safetensors in its --work)",
+        )
         parser.add_argument("--seed", type=int, default=1, help="default 1")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,19 +53,21 @@ class Command(BaseCommand):
             if options[name] < 1:
                 msg = f"--{name} must be at least 1, got {options[name]}"
                 raise CommandError(msg)
-        plan = make_plan(
-            seed=options["seed"],
-            epochs=options["epochs"],
-            alert_epochs=options["alert_epochs"],
-            n_members=options["members"],
-        )
         output = options["output"] or WEIGHTS_FILE
         try:
+            plan = make_plan(
+                seed=options["seed"],
+                epochs=options["epochs"],
+                alert_epochs=options["alert_epochs"],
+                n_members=options["members"],
+                start=options["start"],
+            )
             digest = train_and_save(
                 options["dataset"],
                 plan=plan,
                 folder=options["work"],
                 output=output,
+                start=options["start"],
                 progress=self.stderr.write,
             )
         except (OSError, ValueError) as error:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from detection.training.metrics import (
+    auc_pr,
     brier,
     calibration_error,
+    curves,
     judge,
     matthews,
     missed_at_fpr,
@@ -78,3 +80,20 @@ def test_one_group_alone_has_a_value_and_no_interval() -> None:
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="lengths differ"):
         judge(np.zeros(2), np.zeros(3, bool), group=np.zeros(2, "U1"))
+
+
+def test_curves_hold_the_areas_they_are_drawn_of_and_few_points() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.random(4000) < 0.4
+    score = np.clip(rng.normal(np.where(truth, 0.65, 0.35), 0.18), 0.0, 1.0)
+    found = curves(score, truth)
+    assert found is not None
+    fpr, tpr = np.array(found["roc"]).T
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert len(fpr) <= 101
+    # a hundred chords of a smooth curve miss less than a thousandth of its area
+    assert np.trapezoid(tpr, fpr) == pytest.approx(roc_auc(score, truth), abs=2e-3)
+    recall, precision = np.array(found["pr"]).T
+    assert np.trapezoid(precision, recall) == pytest.approx(auc_pr(score, truth), abs=5e-3)
+    assert sum(count for _, _, count in found["reliability"]) == 4000
+    assert curves(score, np.ones(4000, bool)) is None

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from detection.networks.real_bogus import RealBogusNetwork
+from detection.networks.real_bogus_weights import read_record, save_ensemble
+from detection.training.metrics import roc_auc
+from detection.training.real_bogus_augment import take_away_planes
 from detection.training.real_bogus_ensemble import (
     EnsemblePlan,
     calibrate,
+    make_plan,
     member_logits,
     probabilities,
     train_on_alerts,
@@ -142,6 +147,57 @@ def test_a_killed_process_leaves_a_checkpoint_that_goes_on(tmp_path: Path) -> No
     )
     for name, tensor in whole.state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor), name
+
+
+def test_whole_planes_are_taken_away_and_a_template_alone_is_in_its_own_noise() -> None:
+    planes = torch.from_numpy(draw_prepared(1, 800).planes).float()
+    # a template of a tenth of the science noise, as science and template share one unit
+    planes[:, 1] = torch.asinh(0.1 * torch.sinh(planes[:, 1]))
+    changed = planes.clone()
+    take_away_planes(changed, np.random.default_rng(3))
+    gone = changed.isnan().all(dim=(2, 3)).numpy()
+    assert not gone.all(axis=1).any()
+    assert not (gone[:, 0] & gone[:, 2]).any()
+    # of 800, a twentieth each and a few of both: five sigma are 31
+    assert gone.sum(axis=0) == pytest.approx([64, 80, 48], abs=40)
+    alone = gone[:, 0] & ~gone[:, 1]
+    assert torch.sinh(changed[alone, 1]).std() == pytest.approx(1.0, abs=0.05)
+    whole = ~gone.any(axis=1)
+    assert torch.equal(changed[whole], planes[whole])
+
+
+def test_a_network_tells_real_from_bogus_whichever_plane_is_missing(tmp_path: Path) -> None:
+    training, test = draw_prepared(1, 320), draw_prepared(2)
+    network = train_member(
+        training, test, member=0, config=replace(CONFIG, epochs=8), folder=tmp_path, progress=silent
+    )
+    for plane in range(3):
+        planes = test.planes.copy()
+        planes[:, plane] = np.nan
+        logits = score_member(network, replace(test, planes=planes))
+        assert roc_auc(logits, test.is_real) > 0.95
+
+
+def test_going_on_needs_weights_that_have_seen_no_alert(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    lengths = {"seed": 1, "epochs": 1, "alert_epochs": 1, "start": weights}
+    for n_alerts in (0, 3):
+        save_ensemble(
+            [RealBogusNetwork()],
+            weights,
+            temperature=1.0,
+            offset=0.0,
+            record={"n_alerts": n_alerts},
+        )
+        if n_alerts:
+            with pytest.raises(ValueError, match="no real alert"):
+                make_plan(n_members=1, **lengths)
+        else:
+            plan = make_plan(n_members=1, **lengths)
+            assert plan.start_sha256 == read_record(weights)["sha256"]
+            assert plan.first.learning_rate < EnsemblePlan().first.learning_rate
+            with pytest.raises(ValueError, match="need 2 members"):
+                make_plan(n_members=2, **lengths)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from astrid_site.imaging.healpix import nested_index, wrap_ra
 from astrid_site.imaging.masks import is_bad
 from detection.models import Detection, DetectionRun
+from detection.services.scoring import score_candidates
 from differencing.models import DifferenceRun
 from differencing.selectors import difference_run_of
 from observations.models import ProcessingRun
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from astrid_site.imaging.psf import PsfField
     from detection.algorithms.cuts import Cut, CutConfig
     from detection.algorithms.measurement import Measurement
-    from detection.networks.feature_model import FeatureModel
     from differencing.algorithms.agreement import SecondOpinion
     from differencing.algorithms.subtraction import Method
     from preprocessing.algorithms.stars import StarList
@@ -114,8 +114,12 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
     found = _apply_cuts(measurements, config)
     _refuse_flood(found, inputs.subtracted)
     progress(0.7, "cutting out triplets")
-    cutouts = _store_triplets(inputs, found, name=f"{run.observation.observation_id}-cutouts.npy")
+    triplets = _cut_triplets(inputs, found)
+    cutouts = _store_triplets(triplets, name=f"{run.observation.observation_id}-cutouts.npy")
     rows = _rows(detection_run, inputs, found)
+    progress(0.75, f"scoring {len(rows)} candidates")
+    scored = score_candidates(found.measurements, triplets)
+    scored.write(rows)
     progress(0.8, "asking a second method" if settings.SECOND_METHOD else "storing candidates")
     opinion = _ask_second(inputs, rows, threshold=threshold) if settings.SECOND_METHOD else None
 
@@ -126,31 +130,36 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
         detection_run.save(
             update_fields=["difference_run", "cutouts_file", "n_candidates", "n_kept"]
         )
+        scored.save()
         Detection.objects.bulk_create(rows, batch_size=200)
         publish("detection.found", subject_id=run.observation_id, payload={"count": found.n_kept})
 
     file = inputs.run.file
     return StageProduct(
-        metrics={
-            "n_candidates": found.n_candidates,
-            "n_kept": found.n_kept,
-            "n_stored": len(rows),
-            "psf_fwhm_pix": inputs.subtracted.psf.fwhm_pix,
-            "psf_fwhm_arcsec": inputs.fwhm_arcsec,
-            "n_scored": sum(row.real_bogus is not None for row in rows),
-            "failed_cuts": found.failed_cuts,
-            **_opinion_metrics(opinion, rows),
-        },
+        metrics=_metrics(inputs, found, rows) | _opinion_metrics(opinion, rows),
         parameters={
             "threshold": threshold,
             "second_method": settings.SECOND_METHOD,
             "max_kept_per_mpix": MAX_KEPT_PER_MPIX,
             "max_rejected": MAX_REJECTED,
+            "models": scored.parameters,
             **asdict(config),
         },
         inputs={"difference": file.sha256} if file else {},
         save=save,
     )
+
+
+def _metrics(inputs: _Inputs, found: _Found, rows: list[Detection]) -> dict[str, Any]:
+    return {
+        "n_candidates": found.n_candidates,
+        "n_kept": found.n_kept,
+        "n_stored": len(rows),
+        "psf_fwhm_pix": inputs.subtracted.psf.fwhm_pix,
+        "psf_fwhm_arcsec": inputs.fwhm_arcsec,
+        "n_scored": sum(row.real_bogus is not None for row in rows),
+        "failed_cuts": found.failed_cuts,
+    }
 
 
 def _load(run: ProcessingRun) -> _Inputs:
@@ -215,27 +224,29 @@ def _refuse_flood(found: _Found, subtracted: Subtracted) -> None:
         )
 
 
-def _store_triplets(inputs: _Inputs, found: _Found, *, name: str) -> StoredFile | None:
+def _cut_triplets(inputs: _Inputs, found: _Found) -> NDArray[np.float32] | None:
     from detection.algorithms.triplets import cut_triplets
 
     if not found.measurements:
         return None
-    triplets = cut_triplets(
+    return cut_triplets(
         inputs.science,
         inputs.template,
         inputs.subtracted,
         x=np.array([m.x for m in found.measurements]),
         y=np.array([m.y for m in found.measurements]),
     )
-    return put_array(triplets, kind=FileKind.CUTOUTS, name=name)
+
+
+def _store_triplets(triplets: NDArray[np.float32] | None, *, name: str) -> StoredFile | None:
+    return None if triplets is None else put_array(triplets, kind=FileKind.CUTOUTS, name=name)
 
 
 def _rows(run: DetectionRun, inputs: _Inputs, found: _Found) -> list[Detection]:
     sky = _sky_positions(inputs.difference, found.measurements)
-    model = _load_model()
     pairs = zip(found.measurements, found.cuts, strict=True)
     return [
-        _row(run, m, cuts, index=i, place=sky[i], zero_point=inputs.science.zero_point, model=model)
+        _row(run, m, cuts, index=i, place=sky[i], zero_point=inputs.science.zero_point)
         for i, (m, cuts) in enumerate(pairs)
     ]
 
@@ -282,13 +293,6 @@ def _opinion_metrics(opinion: SecondOpinion | None, rows: list[Detection]) -> di
     }
 
 
-def _load_model() -> FeatureModel | None:
-    """The trained scorer; without weights there is no score, never an untrained one."""
-    from detection.networks.feature_model import WEIGHTS_FILE, FeatureModel
-
-    return FeatureModel.load() if WEIGHTS_FILE.is_file() else None
-
-
 def _row(
     run: DetectionRun,
     m: Measurement,
@@ -297,11 +301,9 @@ def _row(
     index: int,
     place: dict[str, Any],
     zero_point: float | None,
-    model: FeatureModel | None,
 ) -> Detection:
     from astrid_site.imaging.photometry import flux_to_mag
 
-    score = model.predict(m.features) if model else None
     magnitude = flux_to_mag(abs(m.flux), m.flux_error, zero_point) if zero_point else None
     return Detection(
         run=run,
@@ -320,7 +322,5 @@ def _row(
         features=clean_json(m.features),
         cuts=clean_json([asdict(cut) for cut in cuts]),
         is_kept=all(cut.kept for cut in cuts),
-        real_bogus=score,
-        scorer=model.scorer[:60] if model and score is not None else "",
         **place,
     )
