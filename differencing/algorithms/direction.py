@@ -18,6 +18,9 @@ _TOLERANCE = 0.04
 #: Below this FWHM a kernel between two PSFs is aliased; convolving both first tames it. Pixels
 #: sample a Gaussian well from 2.35 on; a space telescope's of 2.1 left 10 % more without.
 _UNDERSAMPLED_PIX = 2.25
+#: A template this much broader at most is sharpened where its pixels are coarser. More would
+#: ring beyond any kernel.
+_MOST_SHARPENED = 1.35
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Choice:
     reason: str
 
 
-def choose_direction(science: PsfField, template: PsfField) -> Choice:
+def choose_direction(
+    science: PsfField, template: PsfField, *, lacks_frequencies: bool = False
+) -> Choice:
     """Choose the image that a kernel can convolve without sharpening anything.
 
     Convolving the broader image would deconvolve it and raise its noise; where each image is
@@ -38,13 +43,20 @@ def choose_direction(science: PsfField, template: PsfField) -> Choice:
     ----------
     science, template : PsfField
         PSFs of the two images on one grid.
+    lacks_frequencies : bool
+        Whether the template comes from coarser pixels, which have no noise at the finest
+        frequencies of this grid. A smoothed science image would have none there, either, and no
+        filter makes white what is not there: the neighbours of such a difference are correlated
+        by 0.3. Sharpening the template then costs no more noise than it has.
     """
+    stated = f"FWHM {science.fwhm_pix:.2f} pix science, {template.fwhm_pix:.2f} pix template"
+    if lacks_frequencies and template.fwhm_pix <= _MOST_SHARPENED * science.fwhm_pix:
+        return Choice("template", f"the template's pixels are coarser ({stated})")
     narrowest = min(science.fwhm_pix, template.fwhm_pix)
     if narrowest < _UNDERSAMPLED_PIX:
         return Choice("cross", f"a PSF of FWHM {narrowest:.2f} pix is undersampled")
     widths = [directional_widths(central_psf(psf)) for psf in (science, template)]
     ratio = widths[0] / widths[1]
-    stated = f"FWHM {science.fwhm_pix:.2f} pix science, {template.fwhm_pix:.2f} pix template"
     if (ratio >= 1.0 - _TOLERANCE).all():
         return Choice("template", f"the template is the sharper image ({stated})")
     if (ratio <= 1.0 + _TOLERANCE).all():

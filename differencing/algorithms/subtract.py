@@ -123,7 +123,9 @@ def _match_kernel(
     pair: Pair, stars: Stars, config: SubtractionConfig, *, is_classic: bool = False
 ) -> _Matched:
     """Choose the direction and fit the kernel, of free pixels or of Gaussians."""
-    choice = choose_direction(pair.science_psf, pair.template_psf)
+    choice = choose_direction(
+        pair.science_psf, pair.template_psf, lacks_frequencies=pair.lacks_frequencies
+    )
     if config.direction != "auto":
         choice = Choice(config.direction, "asked for")
     half_width = config.kernel_half_width or _kernel_half_width(pair, choice)

@@ -75,9 +75,10 @@ def warp(
     if registration.is_identity and reference.shape == shape:
         return reference.with_(wcs=None)
     grid_x, grid_y, area = _coarse_grid(registration, shape)
-    kernel = lanczos_kernel(max(1.0, float(np.sqrt(np.median(area)))))
+    step = float(np.sqrt(np.median(area)))
+    kernel = lanczos_kernel(max(1.0, step))
     columns = _columns_along_rows(reference.shape, registration, shape)
-    stars = find_point_sources(reference)
+    stars = find_point_sources(reference, step=step)
     bare = reference
     if stars is not None:
         bare = reference.with_(data=reference.data - draw(stars, reference.shape))

@@ -7,6 +7,8 @@ import pytest
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.psf import PsfField, constant_psf
+from differencing.algorithms.direction import choose_direction
+from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.kernel_filters import KernelMatching
 from differencing.algorithms.pair import Pair, prepare_pair
 from differencing.algorithms.psf_matching import KernelField
@@ -94,3 +96,26 @@ def test_a_template_of_pixels_as_wide_or_never_resampled_lacks_nothing() -> None
     science = noise_frame(10.0, psf_of(1.2), 7)
     for template in (resampled(1.0, 8.0, 8), noise_frame(8.0, psf_of(1.6), 9)):
         assert not prepare_pair(template, science, halo_growth=1.0).lacks_frequencies
+
+
+def test_a_template_from_coarser_pixels_that_is_sharpened_leaves_a_white_difference() -> None:
+    template, science = resampled(2.0, 16.0, 5), noise_frame(10.0, psf_of(1.2), 6)
+    pair = prepare_pair(template, science, halo_growth=1.0)
+    kernel = expected_kernel(
+        pair.science_psf, pair.template_psf, direction="template", half_width=9, order=0
+    )
+    field = KernelField(kernel, 0, SHAPE, 1.0, 50, 0, 1.0)
+    found = measured(pair, KernelMatching(field, "template", psf_of(1.2), psf_of(1.6)))
+    assert found.pull_width == pytest.approx(1.0, abs=0.02)
+    assert found.score_width == pytest.approx(1.0, abs=0.03)
+    # smoothing the science image in its place leaves 0.3: then both lack the finest frequencies
+    assert abs(found.lag1) < 0.02
+
+
+def test_a_template_of_coarser_pixels_is_sharpened_unless_it_is_far_broader() -> None:
+    science, near, far = psf_of(1.2), psf_of(1.5), psf_of(2.0)
+    assert choose_direction(science, near).direction == "science"
+    chosen = choose_direction(science, near, lacks_frequencies=True)
+    assert chosen.direction == "template"
+    assert "coarser" in chosen.reason
+    assert choose_direction(science, far, lacks_frequencies=True).direction == "science"
