@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +48,15 @@ def _derivatives(kernel: Tensor) -> list[Tensor]:
     second_xx = np.gradient(along_x, axis=1)
     images = (along_x, along_y, second_xx, second_yx, second_yy)
     return [torch.from_numpy(np.ascontiguousarray(part).ravel()) for part in images]
+
+
+def _mean_and_variation(prior: Tensor) -> Iterator[Tensor]:
+    """A kernel field as its first term alone and all the others, flattened; no empty one."""
+    for part in (slice(0, 1), slice(1, None)):
+        row = torch.zeros_like(prior)
+        row[part] = prior[part]
+        if bool(row.any()):
+            yield row.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -144,10 +154,14 @@ class KernelSolver:
         return kernels
 
     def _modes(self) -> Tensor:
-        """The PSFs' kernel field, and its derivatives in every polynomial term; unit length."""
+        """The PSFs' central kernel, its variation, its derivatives in every term; unit length.
+
+        The variation has an amplitude of its own: that of PSFs known from a few dozen crowded
+        stars is half noise, and taken whole it left sources around every bright star.
+        """
         m = self.prior.shape[1]
         shapes = _derivatives(self.prior[0])
-        rows = [self.prior.reshape(-1)]
+        rows = list(_mean_and_variation(self.prior))
         for term in range(self.n_terms):
             for shape in shapes if term == 0 else [self.prior[0], *shapes]:
                 row = torch.zeros(self.n_terms * m, dtype=self.prior.dtype)
