@@ -35,6 +35,8 @@ _OURS = re.compile(
     r"|Z(IMAGE|CMPTYPE|BITPIX|NAXIS\d*|TILE\d+|NAME\d+|VAL\d+|QUANTIZ|DITHER0|HECKSUM|DATASUM)"
     r"|(CPDIS|CQDIS|CPERR|D2IMDIS|D2IMERR|DP)\d.*|D2IMEXT|A_DMAX|B_DMAX"
 )
+#: Rows of a mask that are packed together: one by one, their table costs as much as the packing.
+_MASK_ROWS = 16
 # the default comment of astropy holds the time of day: equal products must be equal bytes
 _CHECKSUM_COMMENT = "sum of the HDU as written"
 
@@ -182,12 +184,17 @@ def _ascii(text: str) -> str:
 def _planes(image: Image) -> list[fits.ImageHDU | fits.CompImageHDU]:
     planes: list[fits.ImageHDU | fits.CompImageHDU] = []
     if image.variance is not None:
-        variance = fits.ImageHDU(image.variance.astype(np.float32), name="VARIANCE")
+        variance = fits.ImageHDU(image.variance.astype(np.float32, copy=False), name="VARIANCE")
         variance.header["BUNIT"] = _squared(_ascii(image.unit))
         planes.append(variance)
     # masks are long runs of one value: without loss they take a twentieth of their size, while
     # noisy pixels keep seven eighths of theirs and every reader would have to unpack them
-    mask = fits.CompImageHDU(image.mask.astype(np.uint16), name="MASK", compression_type="RICE_1")
+    mask = fits.CompImageHDU(
+        image.mask.astype(np.uint16, copy=False),
+        name="MASK",
+        compression_type="RICE_1",
+        tile_shape=(min(_MASK_ROWS, image.shape[0]), image.shape[1]),
+    )
     for keyword, card in plane_cards().items():
         mask.header[keyword] = card
     planes.append(mask)

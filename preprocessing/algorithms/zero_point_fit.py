@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from astrid_site.imaging.errors import AlgorithmError
 
@@ -242,7 +242,8 @@ def _trend(solution: _Solution, n_terms: int) -> SpatialTrend:
     slopes = solution.beta[n_terms:]
     covariance = solution.covariance[n_terms:, n_terms:]
     chi2 = float(slopes @ np.linalg.pinv(covariance) @ slopes)
-    significance = float(stats.norm.isf(max(stats.chi2.sf(chi2, 2), 1e-300) / 2.0))
+    # as scipy.stats says it, which takes a third of a second to load
+    significance = float(-special.ndtri(max(np.exp(-0.5 * chi2), 1e-300) / 2.0))
     error = np.sqrt(np.diag(covariance))
     return SpatialTrend(
         float(slopes[0]),

@@ -173,13 +173,10 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     with clock.stage("read"):
         pair, given, notes = _read_pair(options)
     # torch and its relatives take a second to load: only once the files are known to be good
-    import torch
-
     from detection.algorithms.candidates import find_candidates
     from differencing.algorithms.subtract import SubtractionConfig, subtract
 
-    # each thread takes a part of the frame; torch's own would spin while they wait for each other
-    torch.set_num_threads(1)
+    _let_libraries_use_one_thread()
     with clock.stage("preprocess"):
         reference, science = _calibrate(pair, given, threads=options["threads"])
     with clock.stage("register"):
@@ -225,6 +222,21 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         f"{len(kept)} candidates of {len(candidates)} peaks, {subtraction.method}, "
         f"quality {subtraction.quality}: {output}"
     )
+
+
+def _let_libraries_use_one_thread() -> None:
+    """Leave the division of the work to us: each of our threads takes a part of the frame.
+
+    The libraries' own threads wait for each other in loops: with two of each the whole took a
+    fifth more processor time. A library that is not loaded yet would not be reached.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    import preprocessing.algorithms.preprocess  # noqa: F401
+
+    torch.set_num_threads(1)
+    threadpool_limits(limits=1)
 
 
 def _read_pair(
