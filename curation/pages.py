@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+from django.urls import reverse
 from django.utils import timezone
 
 from astrid_site.accounts.models import User
+from astrid_site.imaging.display import MISSING_COLOUR, colormap_table
+from astrid_site.imaging.masks import plane_colours
+from astrid_site.imaging.pyramid import MISSING, SOFTENING
 from catalog import pages as catalog_pages
 from catalog.models import AstroObject
 from catalog.selectors import object_of
@@ -18,10 +25,35 @@ from curation import selectors
 from curation.models import Verdict
 from detection import pages as detection_pages
 from detection.models import Detection
+from detection.selectors import pixel_digest, with_pixels
 from observations.models import Survey
 
 #: Decisions counted as one sitting.
 SITTING = timedelta(hours=12)
+#: What the vetting page draws of the numbers around a candidate.
+PICTURES = {
+    "science": "Science",
+    "template": "Reference",
+    "difference": "Difference",
+    "ratio": "Difference / noise",
+    "context": "Context",
+}
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """The pictures that a browser draws of the numbers around one candidate."""
+
+    panels: tuple[detection_pages.Panel, ...]
+    words: str
+    orientation: str
+    frame: str
+    state: dict[str, Any]
+
+    @property
+    def state_json(self) -> str:
+        """What the script is told: where the numbers are, and how they lie on the sky."""
+        return json.dumps(self.state)
 
 
 @dataclass(frozen=True)
@@ -30,6 +62,7 @@ class Card:
 
     detection: Detection
     cutouts: detection_pages.CutoutView
+    pictures: PictureView
     why: list[detection_pages.CutRow]
     warnings: list[str]
     astro_object: AstroObject | None
@@ -58,6 +91,37 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why a candidate is bogus, with its digit and its letter, both with Shift."""
+
+    key: str
+    letter: str
+    value: str
+    label: str
+    short: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One button over the pictures; rare ones are shown where there is no keyboard."""
+
+    name: str
+    key: str
+    label: str
+    help: str
+    is_switch: bool = True
+    is_rare: bool = False
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One line of the card of keys."""
+
+    keys: tuple[str, ...]
+    does: str
+
+
+@dataclass(frozen=True)
 class Tally:
     """How the sitting goes."""
 
@@ -81,15 +145,45 @@ ANSWERS = [
     Answer(str(i), label.value, _LONG.get(label, short), short)
     for i, (label, short) in enumerate(_SHORT.items(), start=1)
 ]
+_LETTERS = {
+    Verdict.Reason.DIPOLE: "d",
+    Verdict.Reason.WING: "w",
+    Verdict.Reason.COSMIC_RAY: "c",
+    Verdict.Reason.HOT_PIXEL: "h",
+    Verdict.Reason.TRAIL: "t",
+    Verdict.Reason.EDGE: "e",
+    Verdict.Reason.BAD_REFERENCE: "r",
+    Verdict.Reason.GHOST: "g",
+}
 REASONS = [
-    Answer(str(i), value, name.capitalize(), name)
-    for i, (value, name) in enumerate([c for c in Verdict.Reason.choices if c[0]], start=1)
+    Reason(str(i), letter, reason.value, reason.label.capitalize(), reason.label)
+    for i, (reason, letter) in enumerate(_LETTERS.items(), start=1)
+]
+TOOLS = [
+    Tool("blink", "b", "Blink", "The reference in place of the science image, in turn"),
+    Tool("mask", "m", "Mask", "Masked pixels in colour"),
+    Tool("score", "n", "Score", "The matched-filter score in place of difference over noise"),
+    Tool("invert", "i", "Invert", "Dark on bright", is_rare=True),
+    Tool("nearer", "+", "Nearer", "Larger pixels", is_switch=False, is_rare=True),
+    Tool("reset", "r", "Reset", "Contrast and scale as at first", is_switch=False, is_rare=True),
+]
+OTHER_KEYS = [
+    KeyRow(("u",), "Undo, as often as you like"),
+    KeyRow(("b",), "Hold: the reference in place of the science image"),
+    KeyRow(("s", "z", "p", "a", "l"), "Next stretch \u00b7 zscale, percentile, asinh, linear"),
+    KeyRow(("[", "]"), "Less, more contrast (or drag over a picture)"),
+    KeyRow(("i", "r"), "Invert \u00b7 contrast and scale as at first"),
+    KeyRow(("+", "-"), "Nearer, farther (or the wheel)"),
+    KeyRow(("m", "w"), "Mask \u00b7 window that the network sees"),
+    KeyRow(("n",), "Score image in place of difference / noise"),
+    KeyRow(("Tab", "\u2190 \u2191 \u2192 \u2193"), "Into the pictures, then from pixel to pixel"),
+    KeyRow(("c",), "Write a comment (Esc leaves it)"),
 ]
 
 
 def find_detection(detection_id: UUID) -> Detection | None:
     """One candidate with what a card needs loaded, or None."""
-    rows = Detection.objects.select_related("observation__survey", "run__difference_run")
+    rows = with_pixels(Detection.objects.select_related("observation__survey"))
     return rows.filter(pk=detection_id).first()
 
 
@@ -105,9 +199,11 @@ def make_card(detection: Detection, curator: User) -> Card:
     """Gather one card."""
     astro_object = object_of(detection.pk)
     curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=210)
+    cutouts = detection_pages.view_cutouts(detection)
     return Card(
         detection=detection,
-        cutouts=detection_pages.view_cutouts(detection),
+        cutouts=cutouts,
+        pictures=view_pictures(detection, cutouts),
         why=detection_pages.why_rows(detection),
         warnings=detection_pages.warnings(detection),
         astro_object=astro_object,
@@ -116,6 +212,64 @@ def make_card(detection: Detection, curator: User) -> Card:
         n_points=curve.n_points,
         verdict=selectors.current_verdict(detection, curator),
     )
+
+
+def view_pictures(detection: Detection, cutouts: detection_pages.CutoutView) -> PictureView:
+    """The same candidate for a browser that draws numbers itself."""
+    address = reverse("observations:viewer", args=[detection.observation_id])
+    words = describe_change(detection)
+    told = {
+        "science": f"Science image around x {detection.x:.1f}, y {detection.y:.1f}",
+        "template": "Reference at the same place and brightness scale",
+        "difference": f"Difference: {words}",
+        "ratio": f"Difference over its noise; significance {detection.score:+.1f} sigma",
+        "context": "The science frame around it, in pixels four times as large",
+    }
+    return PictureView(
+        panels=tuple(detection_pages.Panel(n, label, 0, told[n]) for n, label in PICTURES.items()),
+        words=words,
+        orientation=cutouts.orientation,
+        frame=f"{address}?x={detection.x:.1f}&y={detection.y:.1f}",
+        state={
+            "pixels": reverse("detection:pixels", args=[detection.pk, pixel_digest(detection)]),
+            "turn": cutouts.turn,
+            "x": detection.x,
+            "y": detection.y,
+            "scale": cutouts.scale_arcsec,
+            "isNorthUp": cutouts.is_north_up,
+        },
+    )
+
+
+def look_json() -> str:
+    """How numbers become colours, once for every candidate of a page."""
+    told = {
+        "codes": {"softening": SOFTENING, "missing": MISSING},
+        "missing": MISSING_COLOUR,
+        "colours": {n: colormap_table(n)[::17].tolist() for n in ("gray", "diverging")},
+        "planes": [
+            {"bit": int(plane), "label": detection_pages.plane_label(plane), "colour": colour}
+            for plane, colour in plane_colours().items()
+        ],
+    }
+    return json.dumps(told)
+
+
+def describe_change(detection: Detection) -> str:
+    """What changed at a candidate, in words and numbers, for those who cannot see the pictures."""
+    features = detection.features
+    sign = "Brighter" if detection.score > 0 else "Fainter"
+    snr = abs(detection.flux / detection.flux_error)
+    said = [f"{sign} than in the reference: flux S/N {snr:.1f}"]
+    dipole, near = features.get("dipole_ratio"), features.get("star_proximity")
+    below = features.get("log_flux_over_template")
+    if dipole is not None:
+        said.append(f"opposite lobe {100 * dipole:.0f} % of its flux")
+    if below is not None:
+        said.append(f"the reference holds {10**-below:.1g} times its flux here")
+    if near:
+        said.append(f"nearest bright star {-5 * math.log(near):.1f} PSF widths away")
+    return ", ".join(said)
 
 
 def last_decided(curator: User) -> Verdict | None:

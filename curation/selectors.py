@@ -12,6 +12,7 @@ from django.db.models.functions import Abs
 from catalog.models import AstroObject, ObjectDetection
 from curation.models import Verdict
 from detection.models import Detection
+from detection.selectors import with_pixels
 from observations.models import Survey
 
 if TYPE_CHECKING:
@@ -134,11 +135,12 @@ def _open_detections(
         detection=OuterRef("pk"),
     )
     wanted = Q(observation__survey=survey) if survey else Q()
+    kept = Detection.objects.filter(wanted, is_kept=True, observation__survey__is_active=True)
     return (
-        Detection.objects.filter(wanted, is_kept=True, observation__survey__is_active=True)
+        with_pixels(kept)
         .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
         .exclude(pk__in=list(exclude))
-        .select_related("observation", "observation__survey", "run", "run__difference_run")
+        .select_related("observation", "observation__survey")
         .order_by(F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")
     )
 

@@ -63,6 +63,9 @@ def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
         "reasons": pages.REASONS,
         "stretch": _stretch(request),
         "stretches": STRETCHES,
+        "tools": pages.TOOLS,
+        "other_keys": pages.OTHER_KEYS,
+        "look": pages.look_json(),
     }
 
 
@@ -90,8 +93,7 @@ def vet_candidate(request: HttpRequest, detection_id: UUID) -> HttpResponse:
         raise Http404(msg)
     card = pages.make_card(detection, signed_in(request))
     if request.GET.get("part") == "card":
-        context = {"cards": [card], "stretch": _stretch(request)}
-        return render(request, "curation/partials/cards.html", context)
+        return render(request, "curation/partials/cards.html", {"cards": [card]})
     return render(request, "curation/vet.html", _context(request, card))
 
 
@@ -111,8 +113,7 @@ def queue(request: HttpRequest) -> HttpResponse:
     cards = pages.next_cards(
         signed_in(request), limit=limit, exclude=exclude, survey=_survey(request)
     )
-    context = {"cards": cards, "stretch": _stretch(request)}
-    return render(request, "curation/partials/cards.html", context)
+    return render(request, "curation/partials/cards.html", {"cards": cards})
 
 
 @login_required

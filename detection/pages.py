@@ -95,6 +95,8 @@ class CutoutView:
     bar_label: str
     orientation: str
     is_north_up: bool
+    turn: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 1.0)
+    scale_arcsec: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,14 @@ def view_place(
         bar_label=_bar_label(bar),
         orientation="N up, E left" if sky else "as on the detector: no WCS",
         is_north_up=sky is not None,
+        turn=(a, b, c, d),
+        scale_arcsec=scale,
     )
+
+
+def plane_label(plane: MaskPlane) -> str:
+    """A plane of the mask as people read it."""
+    return str(plane.name).replace("_", " ").lower()
 
 
 def _orientation(place: Place) -> SkyOrientation | None:

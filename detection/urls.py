@@ -9,4 +9,5 @@ from detection import views
 app_name = "detection"
 urlpatterns = [
     path("<uuid:detection_id>/cutouts/<slug:panel>.png", views.cutout, name="cutout"),
+    path("<uuid:detection_id>/pixels/<slug:digest>.bin", views.pixels, name="pixels"),
 ]

@@ -43,6 +43,13 @@ FITS_PLANES: dict[MaskPlane, tuple[str, str]] = {
     MaskPlane.UNSETTLED: ("VARIES", "the epochs of the reference disagree"),
 }
 
+#: Colours of the planes in order, told apart also by colour-blind eyes as far as so many can be.
+_COLOURS = (
+    (86, 180, 233), (230, 159, 0), (240, 228, 66), (0, 158, 115), (213, 94, 0), (180, 255, 180),
+    (0, 114, 178), (148, 203, 236), (170, 68, 153), (153, 153, 51), (136, 34, 85), (68, 170, 153),
+    (221, 204, 119), (51, 34, 136), (17, 119, 51), (204, 102, 119),
+)  # fmt: skip
+
 #: Planes whose pixels carry no usable flux at all.
 UNUSABLE = (
     MaskPlane.NO_DATA
@@ -74,3 +81,8 @@ def plane_cards() -> dict[str, tuple[int, str]]:
 def plane_names(value: int) -> list[str]:
     """Names of the planes set in one mask value, lowest bit first."""
     return [plane.name for plane in MaskPlane if plane.name and value & plane]
+
+
+def plane_colours() -> dict[MaskPlane, tuple[int, int, int]]:
+    """Colour (red, green, blue) of every plane in pictures, lowest bit first."""
+    return {plane: _COLOURS[i % len(_COLOURS)] for i, plane in enumerate(MaskPlane)}

@@ -236,7 +236,7 @@ def _tiles_between(start: int, stop: int, side: int) -> range:
     return range(first // TILE, last // TILE + 1) if first <= last else range(0)
 
 
-def _paste(tile: FloatArray, square: FloatArray, offset: tuple[int, int]) -> None:
+def _paste(tile: CodeArray, square: CodeArray, offset: tuple[int, int]) -> None:
     """Copy what of a tile lies in a square; the offset is the tile's first pixel in it."""
     spans = []
     for at, n_tile, n_square in zip(offset, tile.shape, square.shape, strict=True):
@@ -244,6 +244,12 @@ def _paste(tile: FloatArray, square: FloatArray, offset: tuple[int, int]) -> Non
         spans.append((slice(begin, end), slice(begin - at, end - at)))
     (rows, tile_rows), (columns, tile_columns) = spans
     square[rows, columns] = tile[tile_rows, tile_columns]
+
+
+def corner_of(x: float, y: float, *, size: int, level: int) -> tuple[int, int]:
+    """Column and row, at a level, of the first pixel of a square around a position of the frame."""
+    column, row = (round((value + 0.5) / 2**level - 0.5) - size // 2 for value in (x, y))
+    return column, row
 
 
 class ViewError(ValueError):
@@ -324,16 +330,19 @@ class Views:
 
         Reads the tiles it touches and no others; ``size`` is odd, as for ``cutouts.cut_out``.
         """
-        part = self.layer(name)["levels"][0]
-        ny, nx = part["shape"]
-        left, bottom = round(x) - size // 2, round(y) - size // 2
-        square = np.full((size, size), np.nan, dtype=np.float32)
-        for row in _tiles_between(bottom, bottom + size, ny):
-            for column in _tiles_between(left, left + size, nx):
-                shape = (min(TILE, ny - row * TILE), min(TILE, nx - column * TILE))
-                packed = self.tile(name, 0, row=row, column=column)
-                tile = decode_values(unpack_tile(packed, shape), step=float(part["step"]))
-                _paste(tile, square, (row * TILE - bottom, column * TILE - left))
+        step = float(self.layer(name)["levels"][0]["step"])
+        return decode_values(self.cut_codes(name, x, y, size=size), step=step)
+
+    def cut_codes(self, name: str, x: float, y: float, *, size: int, level: int = 0) -> CodeArray:
+        """Codes of a square of one level around a position of the frame, ``MISSING`` outside."""
+        ny, nx = self.layer(name)["levels"][level]["shape"]
+        left, bottom = corner_of(x, y, size=size, level=level)
+        square = np.full((size, size), MISSING, dtype=np.uint16)
+        for row_tile in _tiles_between(bottom, bottom + size, ny):
+            for column_tile in _tiles_between(left, left + size, nx):
+                shape = (min(TILE, ny - row_tile * TILE), min(TILE, nx - column_tile * TILE))
+                tile = unpack_tile(self.tile(name, level, row=row_tile, column=column_tile), shape)
+                _paste(tile, square, (row_tile * TILE - bottom, column_tile * TILE - left))
         return square
 
     def _whole(self, name: str, level: int) -> FloatArray:

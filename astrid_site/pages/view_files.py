@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from uuid import UUID
-
 from django.urls import reverse
 
 from astrid_site.core.models import StoredFile
-from astrid_site.core.storage import read_range
-from astrid_site.imaging.pyramid import Views
+from astrid_site.core.tiles import open_views as open_views
 from differencing.models import DifferenceRun
 from observations.models import Observation
 from preprocessing.models import ScienceImage
 from preprocessing.services.science import VIEWS_TYPE
-
-#: Indexes kept in memory by each server process; one is some ten kilobytes.
-KEPT = 64
 
 
 def stored_views(observation: Observation) -> dict[str, StoredFile]:
@@ -45,18 +38,6 @@ def has_images(observation: Observation) -> bool:
     """Whether there is anything that could be drawn."""
     rows = ScienceImage.objects.filter(observation=observation)
     return rows.filter(file__isnull=False, stars_file__isnull=False).exists()
-
-
-def open_views(stored: StoredFile) -> Views:
-    """A stage's file; its index is read once by each process."""
-    return _open_views(stored.sha256, stored.pk)
-
-
-@lru_cache(maxsize=KEPT)
-def _open_views(sha256: str, key: UUID) -> Views:
-    # the content hash is all that is needed to read: no row is kept
-    stored = StoredFile(pk=key, sha256=sha256, name=sha256[:10])
-    return Views(lambda start, length: read_range(stored, start=start, length=length))
 
 
 def parts_url(observation: Observation, stage: str, stored: StoredFile) -> str:

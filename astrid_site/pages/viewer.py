@@ -11,11 +11,12 @@ from django.urls import reverse
 from astrid_site.core.models import StoredFile
 from astrid_site.core.templatetags.astro import probability, signed
 from astrid_site.imaging.display import MISSING_COLOUR, colormap_table
-from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.masks import plane_colours
 from astrid_site.imaging.pyramid import MASK, MISSING, SOFTENING, TILE, Views
 from astrid_site.pages.view_files import open_views, parts_url, stored_views
 from catalog.models import ObjectDetection
 from detection.models import Detection
+from detection.pages import plane_label
 from observations.models import Observation
 
 #: Candidates marked on a frame; those that passed every cut first.
@@ -33,12 +34,6 @@ _LABELS = {
     "template-noise": "Noise of the reference",
     "difference-noise": "Noise of the difference",
 }
-#: Colours of mask planes, told apart also by colour-blind eyes as far as so many can be.
-_PLANE_COLOURS = (
-    (86, 180, 233), (230, 159, 0), (240, 228, 66), (0, 158, 115), (213, 94, 0), (180, 255, 180),
-    (0, 114, 178), (148, 203, 236), (170, 68, 153), (153, 153, 51), (136, 34, 85), (68, 170, 153),
-    (221, 204, 119), (51, 34, 136), (17, 119, 51), (204, 102, 119),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,13 +130,8 @@ def viewer_page(observation: Observation, *, may_vet: bool) -> ViewerPage | None
 def plane_rows() -> list[PlaneRow]:
     """Every plane that a mask can have, lowest bit first."""
     return [
-        PlaneRow(
-            name=str(plane.name),
-            label=str(plane.name).replace("_", " ").lower(),
-            bit=int(plane),
-            colour=_PLANE_COLOURS[i % len(_PLANE_COLOURS)],
-        )
-        for i, plane in enumerate(MaskPlane)
+        PlaneRow(name=str(plane.name), label=plane_label(plane), bit=int(plane), colour=colour)
+        for plane, colour in plane_colours().items()
     ]
 
 

@@ -1,19 +1,20 @@
 // Runs before the first paint (classic script in the head), so that a chosen theme never flashes.
 (() => {
   const root = document.documentElement;
+  const AFTER = { light: "dark", dark: "red", red: "light" };
+  const SIGNS = { light: "☾", dark: "◉", red: "☀" };
+  const NAMES = { light: "light colours", dark: "dark colours", red: "red night light" };
   const kept = localStorage.getItem("astrid-theme");
-  if (kept === "light" || kept === "dark") root.dataset.theme = kept;
+  if (kept in AFTER) root.dataset.theme = kept;
 
-  const isDark = () =>
-    root.dataset.theme
-      ? root.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = () => root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
+  // The sign is that of what a press brings.
   const label = (button) => {
-    const next = isDark() ? "light" : "dark";
-    button.textContent = isDark() ? "☀" : "☾";
-    button.setAttribute("aria-label", `Switch to ${next} colours`);
-    button.title = `Switch to ${next} colours`;
+    button.textContent = SIGNS[now()];
+    const words = `Switch to ${NAMES[AFTER[now()]]}`;
+    button.setAttribute("aria-label", words);
+    button.title = words;
   };
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -23,7 +24,7 @@
     label(button);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => label(button));
     button.addEventListener("click", () => {
-      root.dataset.theme = isDark() ? "light" : "dark";
+      root.dataset.theme = AFTER[now()];
       localStorage.setItem("astrid-theme", root.dataset.theme);
       label(button);
     });

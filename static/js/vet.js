@@ -1,41 +1,40 @@
 // Vetting by keyboard: digits decide and advance at once, the next candidates wait ready.
+import { onAppearance } from "./night.js";
 import { Outbox } from "./outbox.js";
+import { PacketStore } from "./vet/packets.js";
+import { Pictures } from "./vet/pictures.js";
+import { listenToPictures } from "./vet/pointer.js";
+import { Queue } from "./vet/queue.js";
+import { readout } from "./vet/readout.js";
 
-const AHEAD = 5;
 // Shorter than anybody looks, longer than a key bounces.
 const LOOK_MS = 120;
-const REASONS = ["dipole", "wing", "cosmic_ray", "hot_pixel", "trail", "edge", "bad_reference", "ghost"];
-const LABELS = ["real", "bogus", "unsure", "variable", "moving"];
+// Cards of so many decisions are kept for undo; older ones are asked for again.
+const KEPT_CARDS = 50;
 
 const page = document.querySelector("[data-vet]");
 const stage = page.querySelector("[data-stage]");
 const form = page.querySelector("[data-decide]");
 const undoForm = page.querySelector("[data-undo]");
 const keyCard = page.querySelector("[data-key-card]");
-const blinkButton = page.querySelector("[data-blink]");
 const announcer = document.querySelector("[data-announce]");
 const messages = document.querySelector(".messages");
 const url = page.dataset;
+const labels = [...page.querySelectorAll("[data-answer]")].map((button) => button.value);
+const reasons = [...page.querySelectorAll("[data-reason]")].map((option) => ({ value: option.value, letter: option.dataset.reason }));
 // The queue may be narrowed to one survey; every step stays in it.
 const narrowed = url.survey ? { survey: url.survey } : {};
 const kept = url.survey ? `?${new URLSearchParams(narrowed)}` : "";
 
-const waiting = [];
 const decided = [];
 let current = stage.querySelector("[data-candidate]");
 let since = performance.now();
 let count = Number(page.querySelector("[data-tally]").dataset.decided);
 let left = Number(page.querySelector("[data-tally]").dataset.waiting);
-let loading = null;
 let blinkTimer = 0;
 let isDone = false;
 let isPainted = false;
 const stretches = () => [...page.querySelectorAll("[data-stretch]")].map((link) => link.dataset.stretch);
-
-let picture = {
-  stretch: new URLSearchParams(location.search).get("stretch") ?? sessionStorage.getItem("astrid-stretch") ?? "zscale",
-  isInverted: sessionStorage.getItem("astrid-invert") === "1",
-};
 
 const say = (text) => { announcer.textContent = text; };
 
@@ -63,95 +62,87 @@ const outbox = new Outbox({
   onLoggedOut: () => warn("You were logged out. Your decisions are kept in this browser.", `/account/login/?next=${encodeURIComponent(url.vetUrl + kept)}`),
 });
 
+const look = JSON.parse(url.look);
+const store = new PacketStore(look.codes);
+const pictures = new Pictures({ store, ...look });
+const queue = new Queue({
+  address: url.queueUrl,
+  narrowed,
+  store,
+  busy: () => [...(current ? [current.dataset.candidate] : []), ...outbox.ids()],
+});
+
 // --- pictures
-function address(image) {
-  return `${image.dataset.strip}?stretch=${picture.stretch}${picture.isInverted ? "&invert=1" : ""}`;
-}
-
-function dress(card) {
-  for (const image of card.querySelectorAll("image[data-strip]")) image.setAttribute("href", address(image));
-}
-
-function preload(card) {
-  const image = card.querySelector("image[data-strip]");
-  if (image) new Image().src = address(image);
-}
-
-function setPicture(change) {
-  picture = { ...picture, ...change };
-  sessionStorage.setItem("astrid-stretch", picture.stretch);
-  sessionStorage.setItem("astrid-invert", picture.isInverted ? "1" : "0");
+function setLook(change) {
+  pictures.set(change);
+  sessionStorage.setItem("astrid-stretch", pictures.look.stretch);
+  sessionStorage.setItem("astrid-invert", pictures.look.isInverted ? "1" : "0");
   for (const link of page.querySelectorAll("[data-stretch]")) {
-    if (link.dataset.stretch === picture.stretch) link.setAttribute("aria-current", "true");
+    if (link.dataset.stretch === pictures.look.stretch) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
-  if (form) form.elements.stretch.value = picture.stretch;
-  if (current) dress(current);
-  waiting.forEach((card) => { dress(card); preload(card); });
+  press("invert", pictures.look.isInverted);
+  if (form) form.elements.stretch.value = pictures.look.stretch;
+}
+
+function setStretch(stretch) {
+  setLook({ stretch });
+  say(`Stretch ${stretch}`);
 }
 
 function nextStretch() {
-  if (!current) return;
   const names = stretches();
-  setPicture({ stretch: names[(names.indexOf(picture.stretch) + 1) % names.length] });
-  say(`Stretch ${picture.stretch}`);
+  setStretch(names[(names.indexOf(pictures.look.stretch) + 1) % names.length]);
 }
 
-function showReference(isShown) {
-  const panel = current?.querySelector('[data-panel="science"]');
-  if (!panel) return;
-  panel.querySelector("[data-window]").setAttribute("viewBox", isShown ? "63 0 63 63" : "0 0 63 63");
-  const label = panel.closest("figure").querySelector("[data-panel-label]");
-  label.textContent = isShown ? "Reference" : "Science";
+function press(tool, isOn) {
+  page.querySelector(`[data-tool="${tool}"]`)?.setAttribute("aria-pressed", String(isOn));
+}
+
+function toggle(tool, what, words) {
+  const isOn = pictures.toggle(what);
+  press(tool, isOn);
+  say(`${words} ${isOn ? "shown" : "hidden"}`);
 }
 
 function setBlinking(isOn) {
   clearInterval(blinkTimer);
-  blinkButton.setAttribute("aria-pressed", String(isOn));
-  let isReference = false;
-  showReference(false);
-  if (isOn) blinkTimer = setInterval(() => { isReference = !isReference; showReference(isReference); }, 500);
+  press("blink", isOn);
+  pictures.blink(false);
+  if (isOn) blinkTimer = setInterval(() => pictures.blink(!pictures.isBlinking), 500);
+}
+
+const isPressed = (tool) => page.querySelector(`[data-tool="${tool}"]`)?.getAttribute("aria-pressed") === "true";
+
+function tellPixel() {
+  const line = current?.querySelector("[data-readout]");
+  if (line) line.textContent = readout({ ...pictures, planes: look.planes }) || line.dataset.readout;
+  return line?.textContent;
+}
+
+function movePixel(dx, dy) {
+  pictures.moveCursor(dx, dy);
+  say(tellPixel());
 }
 
 // --- nobody decides what was not seen: a key that bounces or a double click comes too early
-function awaitPaint() {
-  const card = current;
+async function lookAt(card) {
   since = performance.now();
   isPainted = false;
+  await pictures.show(card);
+  // the time to decide begins when there is something to see
+  if (current === card) since = performance.now();
   requestAnimationFrame(() => requestAnimationFrame(() => { if (current === card) isPainted = true; }));
 }
 
 const isSeen = () => isPainted && performance.now() - since >= LOOK_MS;
 
 // --- cards
-function parse(html) {
-  return [...new DOMParser().parseFromString(html, "text/html").querySelectorAll("[data-candidate]")]
-    .map((card) => document.adoptNode(card));
-}
-
-function fill() {
-  if (loading || waiting.length >= AHEAD) return loading;
-  const held = [current, ...waiting].filter(Boolean).map((card) => card.dataset.candidate);
-  const query = new URLSearchParams({ ...narrowed, limit: AHEAD, exclude: [...held, ...outbox.ids()].join(",") });
-  loading = fetch(`${url.queueUrl}?${query}`, { redirect: "error" })
-    .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(String(answer.status)))))
-    .then((html) => {
-      const busy = new Set([current?.dataset.candidate, ...waiting.map((c) => c.dataset.candidate), ...outbox.ids()]);
-      const fresh = parse(html).filter((card) => !busy.has(card.dataset.candidate));
-      for (const card of fresh) { dress(card); preload(card); waiting.push(card); }
-      return true;
-    })
-    .catch(() => false)
-    .finally(() => { loading = null; });
-  return loading;
-}
-
 function show(card) {
   setBlinking(false);
   current = card;
-  dress(card);
   stage.replaceChildren(card);
-  awaitPaint();
+  lookAt(card);
   form.hidden = false;
   form.elements.detection.value = card.dataset.candidate;
   form.elements.reason.value = "";
@@ -159,13 +150,13 @@ function show(card) {
 }
 
 async function advance() {
-  if (!waiting.length) {
+  if (!queue.cards.length) {
     stage.setAttribute("aria-busy", "true");
-    const isLoaded = await fill();
+    const isLoaded = await queue.fill();
     stage.removeAttribute("aria-busy");
     if (isLoaded === false) warn("The next candidates could not be loaded. Your decisions are kept; reload to go on.");
   }
-  const next = waiting.shift();
+  const next = queue.next();
   if (next) show(next);
   else {
     isDone = true;
@@ -173,7 +164,7 @@ async function advance() {
     stage.replaceChildren();
     if (!outbox.size) finish();
   }
-  fill();
+  queue.fill();
 }
 
 function finish() {
@@ -191,7 +182,8 @@ async function decide(label, reason = "") {
     comment: form.elements.comment.value,
     seconds: ((performance.now() - since) / 1000).toFixed(2),
   };
-  decided.push(card);
+  decided.push({ id: fields.detection, card });
+  if (decided.length > KEPT_CARDS) decided.at(-1 - KEPT_CARDS).card = null;
   count += 1;
   left = Math.max(0, left - 1);
   current = null;
@@ -202,15 +194,26 @@ async function decide(label, reason = "") {
 }
 
 async function undo() {
-  const card = decided.pop();
-  if (!card) return undoOnServer();
-  if (current) waiting.unshift(current);
-  outbox.add(url.undoUrl, { detection: card.dataset.candidate });
+  const last = decided.pop();
+  if (!last) return undoOnServer();
+  const card = last.card ?? await fetchCard(last.id);
+  if (!card) {
+    decided.push(last);
+    return warn("The candidate could not be loaded again; nothing was undone.");
+  }
+  if (current) queue.putBack(current);
+  outbox.add(url.undoUrl, { detection: last.id });
+  isDone = false;
   show(card);
   count = Math.max(0, count - 1);
   left += 1;
   tick();
-  say(`Taken back: ${card.dataset.words}`);
+  return say(`Taken back: ${card.dataset.words}`);
+}
+
+async function fetchCard(id) {
+  const answer = await fetch(`${url.vetUrl}${id}/?part=card`, { redirect: "error" }).catch(() => null);
+  return answer?.ok ? queue.parse(await answer.text())[0] : null;
 }
 
 async function undoOnServer() {
@@ -233,44 +236,83 @@ function tick() {
 
 // --- the end of the queue: live.js tells when something was found
 async function lookAgain() {
-  const query = new URLSearchParams({ ...narrowed, limit: 1, exclude: outbox.ids().join(",") });
-  const answer = await fetch(`${url.queueUrl}?${query}`, { redirect: "error" }).catch(() => null);
-  if (answer?.ok && parse(await answer.text()).length) finish();
+  if (!(await queue.isEmpty())) finish();
 }
 
 stage.querySelector("[data-done]")?.addEventListener("astrid:refresh", lookAgain);
 
 // --- keys
 const isWriting = (element) => element.closest("input, textarea, select, [contenteditable]") !== null;
-
+const tools = {
+  blink: () => setBlinking(!isPressed("blink")),
+  mask: () => toggle("mask", "isMaskShown", "Mask"),
+  score: () => toggle("score", "isScore", "Score image"),
+  invert: () => setLook({ isInverted: !pictures.look.isInverted }),
+  nearer: () => pictures.zoomBy(1),
+  reset: () => pictures.reset(),
+  keys: () => keyCard.showModal(),
+};
 const keys = {
   u: undo,
   s: nextStretch,
-  i: () => setPicture({ isInverted: !picture.isInverted }),
-  b: () => showReference(true),
+  z: () => setStretch("zscale"),
+  p: () => setStretch("percentile"),
+  a: () => setStretch("asinh"),
+  l: () => setStretch("linear"),
+  i: tools.invert,
+  b: () => pictures.blink(true),
+  m: tools.mask,
+  n: tools.score,
+  w: () => toggle("window", "isWindowShown", "Window of the network"),
+  r: tools.reset,
+  "+": tools.nearer,
+  "=": tools.nearer,
+  "-": () => pictures.zoomBy(-1),
+  "]": () => pictures.stretchBy(1.25),
+  "[": () => pictures.stretchBy(0.8),
   c: () => form?.elements.comment.focus(),
-  "?": () => keyCard.showModal(),
+  "?": tools.keys,
 };
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+// Keys that may be held down; any other counts once.
+const REPEATING = new Set(["+", "=", "-", "[", "]"]);
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && isWriting(event.target)) return event.target.blur();
   // a held Enter would press the button that has the focus again and again
   if (event.repeat && event.key === "Enter" && event.target.closest("button")) event.preventDefault();
-  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return undefined;
+  if (event.ctrlKey || event.altKey || event.metaKey) return undefined;
   if (isWriting(event.target) || keyCard.open) return undefined;
-  const digit = /^(?:Digit|Numpad)([1-8])$/.exec(event.code);
-  const act = digit && form ? digitAct(Number(digit[1]), event.shiftKey) : keys[event.key];
+  const act = actOf(event);
   if (!act) return undefined;
   event.preventDefault();
   return act();
 });
 
-function digitAct(digit, isShifted) {
-  if (isShifted) return () => decide("bogus", REASONS[digit - 1]);
-  return digit <= LABELS.length ? () => decide(LABELS[digit - 1]) : null;
+function actOf(event) {
+  if (event.key in ARROWS) {
+    const step = event.shiftKey ? 5 : 1;
+    return event.target.closest("[data-pictures]") && (() => movePixel(...ARROWS[event.key].map((part) => part * step)));
+  }
+  if (event.repeat && !REPEATING.has(event.key)) return undefined;
+  if (!form || form.hidden) return event.key === "u" ? undo : undefined;
+  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code);
+  if (digit) return digitAct(Number(digit[1]) - 1, event.shiftKey);
+  const letter = event.shiftKey && reasons.find((reason) => reason.letter === event.key.toLowerCase());
+  if (letter) return () => decide("bogus", letter.value);
+  // a letter is the same with the shift lock on
+  return keys[event.shiftKey ? event.key : event.key.toLowerCase()];
 }
 
-document.addEventListener("keyup", (event) => { if (event.key === "b") showReference(false); });
+function digitAct(place, isShifted) {
+  if (isShifted) return reasons[place] && (() => decide("bogus", reasons[place].value));
+  return labels[place] && (() => decide(labels[place]));
+}
+
+document.addEventListener("keyup", (event) => {
+  if (event.key.toLowerCase() === "b" && !isPressed("blink")) pictures.blink(false);
+});
+addEventListener("blur", () => { if (!isPressed("blink")) pictures.blink(false); });
 
 // --- the same by pointer
 form?.addEventListener("submit", (event) => {
@@ -280,23 +322,29 @@ form?.addEventListener("submit", (event) => {
 undoForm.addEventListener("submit", (event) => { event.preventDefault(); undo(); });
 page.addEventListener("click", (event) => {
   const link = event.target.closest("[data-stretch]");
-  if (link) { event.preventDefault(); setPicture({ stretch: link.dataset.stretch }); }
-  if (event.target.closest("[data-keys]")) keyCard.showModal();
-  if (event.target.closest("[data-blink]")) setBlinking(blinkButton.getAttribute("aria-pressed") !== "true");
+  if (link) { event.preventDefault(); setStretch(link.dataset.stretch); }
+  const tool = event.target.closest("[data-tool]");
+  if (tool) tools[tool.dataset.tool]();
 });
+listenToPictures(stage, pictures, { onPoint: tellPixel });
+onAppearance(() => pictures.paint());
+addEventListener("resize", () => pictures.paint());
 
 const surveyChoice = page.querySelector("[data-survey-choice]");
 surveyChoice?.querySelector("button").remove();
 surveyChoice?.addEventListener("change", () => {
-  surveyChoice.elements.stretch.value = picture.stretch;
+  surveyChoice.elements.stretch.value = pictures.look.stretch;
   surveyChoice.requestSubmit();
 });
 
 for (const element of page.querySelectorAll(".needs-js")) element.hidden = false;
+const asked = new URLSearchParams(location.search).get("stretch") ?? sessionStorage.getItem("astrid-stretch");
+pictures.look.isInverted = sessionStorage.getItem("astrid-invert") === "1";
+if (stretches().includes(asked)) pictures.look.stretch = asked;
 if (current) {
-  awaitPaint();
-  setPicture(stretches().includes(picture.stretch) ? {} : { stretch: stretches()[0] });
+  setLook({});
+  lookAt(current);
   setInterval(tick, 1000);
-  fill();
+  queue.fill();
 }
 outbox.send();

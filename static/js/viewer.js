@@ -1,4 +1,5 @@
 // The full-frame viewer: moving about, stretching, blinking, and what is under the cursor.
+import { appearance, onAppearance } from "./night.js";
 import { Canvas } from "./viewer/canvas.js";
 import { colourTable, maskTable } from "./viewer/colours.js";
 import { Marks } from "./viewer/marks.js";
@@ -38,13 +39,8 @@ const tables = new Map();
 let waiting = 0;
 
 // --- colours
-const isNight = () => {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-};
-
 function tableOf(layer, level) {
-  const look = { stretch: find("[data-stretch]").value, isInverted: find("[data-invert]").checked, isNight: isNight() };
+  const look = { stretch: find("[data-stretch]").value, isInverted: find("[data-invert]").checked, appearance: appearance() };
   const step = layer.levels[level].step;
   const key = [layer.name, step, ...Object.values(look)].join(" ");
   if (!tables.has(key)) {
@@ -207,8 +203,7 @@ for (const selector of ["[data-stretch]", "[data-blink-with]", "[data-invert]", 
 allPlanes.addEventListener("change", () => togglePlanes(allPlanes.checked));
 listenToPointer(find("[data-stage]"), find("[data-blink]"), actions);
 listenToKeys(find("[data-canvas]"), actions);
-new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+onAppearance(draw);
 
 let isPlaced = false;
 new ResizeObserver(() => {

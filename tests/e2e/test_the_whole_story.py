@@ -61,7 +61,7 @@ _TIME_PAINTS = """() => {
     const began = pressed;
     const card = stage.querySelector("[data-candidate]");
     if (!card) return;
-    await Promise.all([...card.querySelectorAll("image[data-strip]")].map((one) => one.decode()));
+    while (!card.querySelector("[data-painted]")) await new Promise(requestAnimationFrame);
     requestAnimationFrame(() => {
       const afterPaint = new MessageChannel();
       afterPaint.port1.onmessage = () => paints.push(performance.now() - began);

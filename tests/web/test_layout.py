@@ -129,7 +129,7 @@ def test_every_answer_is_in_view_without_moving_the_page(
         assert one is not None
         assert other is not None
         assert other["x"] >= one["x"] + one["width"] or other["y"] > one["y"], "apart"
-    pictures = page.locator(".vet-pictures .cutout svg").first.bounding_box()
+    pictures = page.locator(".vet-pictures canvas").first.bounding_box()
     assert pictures is not None
     assert pictures["y"] + pictures["height"] <= boxes[0]["y"], "the picture is not covered"
 
@@ -139,10 +139,10 @@ def test_the_pictures_of_a_candidate_use_the_width_of_a_laptop_and_all_is_in_vie
 ) -> None:
     resize(page, (1280, 800))
     page.goto("/vet/")
-    pictures = page.locator(".vet-pictures svg[role=img]")
+    pictures = page.locator(".vet-pictures canvas[role=img]")
     widths = [box["width"] for picture in pictures.all() if (box := picture.bounding_box())]
-    assert len(widths) == 4
-    assert min(widths) >= 290, "220 in a row beside the cuts left the lower fifth blank"
+    assert len(widths) == 5
+    assert min(widths) >= 240, "five in a row, from edge to edge"
     for part in (".vet-why", ".vet-curve"):
         box = page.locator(part).bounding_box()
         answers = page.locator(".answer").first.bounding_box()

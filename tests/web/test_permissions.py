@@ -29,6 +29,7 @@ PAGES: list[tuple[str, Callable[[World], list[object]], frozenset[str]]] = [
     ("observations:detail", lambda w: [w.observations[0].pk], EVERYBODY),
     ("observations:image", lambda w: [w.observations[0].pk, "score"], EVERYBODY),
     ("detection:cutout", lambda w: [w.detections[0].pk, "strip"], EVERYBODY),
+    ("detection:pixels", lambda w: [w.detections[0].pk, "any"], EVERYBODY),
     ("curation:vet", lambda w: [], CURATORS),
     ("curation:queue", lambda w: [], CURATORS),
     ("curation:vet_candidate", lambda w: [w.detections[0].pk], CURATORS),

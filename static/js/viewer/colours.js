@@ -31,7 +31,7 @@ function atNight([r, g, b]) {
 }
 
 // 256 packed RGBA colours between the anchors of a map.
-function ramp(anchors, { isInverted, isNight }) {
+export function ramp(anchors, { isInverted, isNight }) {
   const isDiverging = anchors.length > 2 && anchors[0][2] > anchors[0][0] && anchors.at(-1)[0] > anchors.at(-1)[2];
   let colours = anchors;
   if (isDiverging && isInverted !== isNight) colours = anchors.map(atNight);
@@ -48,7 +48,7 @@ function ramp(anchors, { isInverted, isNight }) {
 
 export const pack = (r, g, b, a) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0;
 
-function transfer(value, [low, high], { stretch, isSigned }) {
+export function transfer(value, [low, high], { stretch, isSigned }) {
   const unit = (value - low) / (high - low);
   if (stretch !== "asinh") return unit;
   if (!isSigned) return Math.asinh(Math.max(0, unit) / ASINH) / Math.asinh(1 / ASINH);
@@ -56,8 +56,10 @@ function transfer(value, [low, high], { stretch, isSigned }) {
 }
 
 // Colour of every code of one layer at one level of the pyramid.
-export function colourTable(layer, step, state, { stretch, isInverted, isNight }) {
-  const shades = ramp(state.colours[layer.colours], { isInverted, isNight });
+export function colourTable(layer, step, state, { stretch, isInverted, appearance }) {
+  // red light shows brightness alone, so two colours that are equally bright would be one
+  const colours = appearance === "red" ? "gray" : layer.colours;
+  const shades = ramp(state.colours[colours], { isInverted, isNight: appearance === "dark" });
   const values = sinhTable(state.softening);
   const limits = layer.limits[stretch];
   const rule = { stretch, isSigned: layer.isSigned };
