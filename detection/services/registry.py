@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as installed
 from django.apps.registry import Apps
 from django.db import transaction
 from django.utils import timezone
@@ -15,8 +16,8 @@ from detection.services.shipped import Shipped, shipped_models
 Role = ScoringModel.Role
 
 
-def adopt_shipped(*, apps: Apps, **_kwargs: Any) -> None:
-    """Register the weights that this version ships; runs after every migrate.
+def adopt_shipped(*, apps: Apps = installed, **_kwargs: Any) -> None:
+    """Register the weights that this version ships; runs after every migrate and flush.
 
     They take the parts they are shipped for as long as nobody has promoted a model. After that a
     person's choice stands: new weights come in as shadows, to be looked at.
