@@ -124,7 +124,10 @@ def _match_kernel(
 ) -> _Matched:
     """Choose the direction and fit the kernel, of free pixels or of Gaussians."""
     choice = choose_direction(
-        pair.science_psf, pair.template_psf, lacks_frequencies=pair.lacks_frequencies
+        pair.science_psf,
+        pair.template_psf,
+        is_resampled=pair.template_correlation is not None,
+        lacks_frequencies=pair.lacks_frequencies,
     )
     if config.direction != "auto":
         choice = Choice(config.direction, "asked for")

@@ -119,3 +119,10 @@ def test_a_template_of_coarser_pixels_is_sharpened_unless_it_is_far_broader() ->
     assert chosen.direction == "template"
     assert "coarser" in chosen.reason
     assert choose_direction(science, far, lacks_frequencies=True).direction == "science"
+
+
+def test_undersampled_images_are_both_convolved_only_if_neither_was_resampled() -> None:
+    science, template = psf_of(0.8), psf_of(0.7)
+    assert choose_direction(science, template).direction == "cross"
+    # the stars of a resampled one are drawn by their profile, whatever the phase of the pixels
+    assert choose_direction(science, template, is_resampled=True).direction == "template"
