@@ -18,6 +18,9 @@ Positions = NDArray[np.float64]
 #: Below this many sigma a flux has no magnitude, only a limit.
 MAGNITUDE_SIGMA = 3.0
 LIMIT_SIGMA = 5.0
+#: A PSF narrower than this [pix] is not what its pixels alone say between them: shifted so, one of
+#: 1.8 pixels took 1.2 % of a source's flux, one of 1.6 2.7 %, and left 3 to 4 % of its peak.
+UNDERSAMPLED_PIX = 2.2
 #: Share of the PSF's squared weight that may be masked before a flux is refused.
 MAX_LOST_WEIGHT = 0.3
 _POGSON = 2.5 / math.log(10.0)
@@ -180,8 +183,26 @@ def cut_psf_stamps(
         variance=np.where(good, stamp_variance, np.float32(1)),
         mask=stamp_mask,
         good=good,
-        psf=shift_psf(psf.at(x, y), x - ix, y - iy),
+        psf=_psf_at(psf, x, y),
     )
+
+
+def _psf_at(psf: PsfField, x: Positions, y: Positions) -> FloatArray:
+    """PSF images for sources at positions [pix], on the pixels around their nearest one."""
+    dx, dy = x - np.rint(x), y - np.rint(y)
+    if psf.fwhm_pix >= UNDERSAMPLED_PIX:
+        return shift_psf(psf.at(x, y), dx, dy)
+    # a quarter of a second to load, for what few surveys need
+    from astrid_site.imaging.continuous_psf import continuous_psf
+
+    offset = np.arange(-(psf.size // 2), psf.size // 2 + 1)
+    images = continuous_psf(psf).at(
+        x,
+        y,
+        dx=offset[None, None, :] - dx[:, None, None] + np.zeros((1, psf.size, 1)),
+        dy=offset[None, :, None] - dy[:, None, None] + np.zeros((1, 1, psf.size)),
+    )
+    return np.asarray(images, dtype=np.float32)
 
 
 def fit_stamp_fluxes(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.masks import BoolArray
-from preprocessing.algorithms.moffat import Moffat
+from astrid_site.imaging.moffat import Moffat
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]

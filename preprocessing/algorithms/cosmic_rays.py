@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.masks import BoolArray
+from astrid_site.imaging.moffat import Moffat
 from preprocessing.algorithms.compact_hits import (
     COMPACT_SHARE,
     compact_filters,
     compact_hits,
 )
-from preprocessing.algorithms.moffat import Moffat
 from preprocessing.algorithms.row_strips import positions_where
 
 FloatArray = NDArray[np.float32]

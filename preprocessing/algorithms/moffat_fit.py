@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 
-from preprocessing.algorithms.moffat import Moffat
+from astrid_site.imaging.moffat import Moffat
 from preprocessing.algorithms.star_cutouts import Cutouts, soften
 from preprocessing.algorithms.stars import StarList
 

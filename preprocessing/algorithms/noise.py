@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import BoolArray
+from astrid_site.imaging.moffat import Moffat
 from preprocessing.algorithms.background import Background
-from preprocessing.algorithms.moffat import Moffat
 from preprocessing.algorithms.pixel_noise import white_noise_variance
 from preprocessing.algorithms.smoothing import gaussian_smooth, smooth_strips
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
 from astrid_site.imaging.masks import BoolArray
-from preprocessing.algorithms.moffat import Moffat
+from astrid_site.imaging.moffat import Moffat
 
 FloatArray = NDArray[np.float32]
 

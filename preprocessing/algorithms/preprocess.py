@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from astrid_site.imaging.moffat import Moffat, moffat_of_fwhm
 from astrid_site.imaging.psf import PsfField
 from preprocessing.algorithms.background import Background, fit_background, row_bands
 from preprocessing.algorithms.cosmic_rays import find_cosmic_rays
@@ -21,7 +22,6 @@ from preprocessing.algorithms.frame_planes import (
     thinned,
     with_masks,
 )
-from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.noise import (
     GainEstimate,
     build_variance,

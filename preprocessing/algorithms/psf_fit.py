@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.moffat import Moffat, moffat_of_fwhm
 from astrid_site.imaging.psf import PsfField, constant_psf, measure_fwhm, position_terms
-from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.moffat_fit import fit_moffat, neighbour_images
 from preprocessing.algorithms.star_cutouts import (
     Cutouts,

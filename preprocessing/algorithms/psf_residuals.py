@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import is_bad
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from astrid_site.imaging.photometry import shift_psf
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.moffat_fit import neighbour_images
 from preprocessing.algorithms.star_cutouts import cut, shift_cutouts
 from preprocessing.algorithms.stars import StarList

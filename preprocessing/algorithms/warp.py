@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from astrid_site.imaging.continuous_psf import ContinuousPsf
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField, measure_fwhm, position_terms
-from preprocessing.algorithms.continuous_psf import ContinuousPsf
 from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.two_pass import (
     GRID_STEP,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from astrid_site.imaging.continuous_psf import ContinuousPsf, continuous_psf
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import is_bad
-from preprocessing.algorithms.continuous_psf import ContinuousPsf, continuous_psf
 from preprocessing.algorithms.registration import Registration
 
 FloatArray = NDArray[np.float32]

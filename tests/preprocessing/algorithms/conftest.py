@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.moffat import Moffat, moffat_of_fwhm
 from astrid_site.imaging.simulation import PairConfig, SimulatedPair, simulate_pair
-from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 
 Float64 = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from preprocessing.algorithms.cosmic_rays import mask_cosmic_rays
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 
 SIGMA = 5.0
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from preprocessing.algorithms.background import fit_background
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.noise import (
     autocorrelation,
     build_variance,

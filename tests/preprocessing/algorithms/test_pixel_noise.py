@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from preprocessing.algorithms.moffat import moffat_of_fwhm
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from preprocessing.algorithms.pixel_noise import white_noise_variance
 
 SHAPE = (400, 400)

@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
-from preprocessing.algorithms.moffat import moffat_of_fwhm
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from preprocessing.algorithms.pointing import (
     format_offset,
     measure_pointing,

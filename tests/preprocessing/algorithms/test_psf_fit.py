@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from astrid_site.imaging.errors import AlgorithmError
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from astrid_site.imaging.psf import measure_fwhm
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.psf_fit import fit_psf
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import find_stars

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from astrid_site.imaging.psf import constant_psf
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.psf_fit import fit_psf
 from preprocessing.algorithms.psf_residuals import measure_psf_residuals
 from preprocessing.algorithms.star_photometry import fit_star_fluxes

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
+from astrid_site.imaging.moffat import Moffat
 from astrid_site.imaging.psf import constant_psf
-from preprocessing.algorithms.moffat import Moffat
 from preprocessing.algorithms.quality import (
     measure_depth,
     measure_ellipticity,

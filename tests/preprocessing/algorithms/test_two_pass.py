@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from preprocessing.algorithms import warp as warping
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.two_pass import GRID_STEP, hardly_turns

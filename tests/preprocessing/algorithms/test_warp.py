@@ -7,8 +7,8 @@ import pytest
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.moffat import Moffat, moffat_of_fwhm
 from astrid_site.imaging.psf import constant_psf
-from preprocessing.algorithms.moffat import Moffat, moffat_of_fwhm
 from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.warp import lanczos_kernel, warp

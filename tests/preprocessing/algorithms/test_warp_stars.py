@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
+from astrid_site.imaging.continuous_psf import continuous_psf, integrated
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from astrid_site.imaging.psf import constant_psf
 from preprocessing.algorithms import warp as warping
-from preprocessing.algorithms.continuous_psf import continuous_psf, integrated
-from preprocessing.algorithms.moffat import moffat_of_fwhm
 from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.registration import Registration
 from preprocessing.algorithms.warp import warp

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.optimize import least_squares
 
+from astrid_site.imaging.moffat import Moffat
 from astrid_site.imaging.psf import PsfField, position_terms
-from preprocessing.algorithms.moffat import Moffat
 
 Float64 = NDArray[np.float64]
 
