@@ -79,26 +79,22 @@ def add_halo_error(filtered: Filtered, stars: Stars, error: HaloError) -> Filter
     x, y, _ = _bright(filtered, stars)
     if not error.share.any() or len(x) == 0:
         return filtered
-    extra = np.zeros(filtered.signal.shape, dtype=np.float32)
-    touched = np.zeros(len(extra), dtype=np.bool_)
     reach = int(_EDGES[-1])
-    rings = _ring_numbers(reach)
-    profile = np.append(np.square(error.share), 0.0)[rings].astype(np.float32)
-    for column, row in zip(x, y, strict=True):
-        box, part = _boxes(extra.shape, int(column), int(row), reach=reach)
-        light = float(filtered.static_signal[row, column])
-        extra[box] += np.float32(light**2) * profile[part]
-        touched[box[0]] = True
+    profile = np.append(np.square(error.share), 0.0)[_ring_numbers(reach)].astype(np.float32)
     ny, nx = filtered.psf.shape
     norm = float(np.square(filtered.psf.at((nx - 1) / 2, (ny - 1) / 2)[0]).sum())
-    signal_variance, variance = filtered.signal_variance, filtered.variance
-    for rows in row_batches(len(extra)):
-        # pages that no star touched are not read
-        if touched[rows].any():
-            faint = extra[rows] <= np.float32(_LEAST_EXCESS) * signal_variance[rows]
-            extra[rows][faint] = 0.0
-            signal_variance[rows] += extra[rows]
-            variance[rows] += extra[rows] / np.float32(norm)
+    light = np.square(filtered.static_signal[y, x])
+    for rows in row_batches(len(filtered.signal)):
+        near = (y >= rows.start - reach) & (y < rows.stop + reach)
+        if near.any():
+            variance = filtered.signal_variance[rows]
+            extra = np.zeros_like(variance)
+            for column, row, power in zip(x[near], y[near] - rows.start, light[near], strict=True):
+                box, part = _boxes(extra.shape, int(column), int(row), reach=reach)
+                extra[box] += power * profile[part]
+            extra[extra <= np.float32(_LEAST_EXCESS) * variance] = 0.0
+            variance += extra
+            filtered.variance[rows] += extra / np.float32(norm)
     return filtered
 
 

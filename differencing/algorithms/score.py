@@ -202,7 +202,12 @@ def _lag1(pull: FloatArray, blank: BoolArray, *, axis: int, limit: float) -> flo
 
 
 def make_score(
-    filtered: Filtered, *, error: ModelError, noise: NoiseTruth, own_variance: float = 0.0
+    filtered: Filtered,
+    *,
+    error: ModelError,
+    noise: NoiseTruth,
+    own_variance: float = 0.0,
+    in_place: bool = False,
 ) -> FloatArray:
     """Matched-filter score corrected for source noise, registration and PSF-model error.
 
@@ -216,6 +221,8 @@ def make_score(
         Its ``score_width`` rescales the propagated noise.
     own_variance : float
         What a new source's own photons add to the variance of its signal, per unit flux.
+    in_place : bool
+        Whether the score takes the place of the signal's variance, which saves a plane.
 
     Returns
     -------
@@ -235,7 +242,7 @@ def make_score(
     ----------
     .. [1] Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27.
     """
-    score = still_variance(filtered, own_variance)
+    score = still_variance(filtered, own_variance, in_place=in_place)
     scale = np.float32(_bounded(noise.score_width) ** 2)
     for rows in row_batches(len(score)):
         variance = score[rows]
@@ -259,8 +266,10 @@ def _slope(plane: FloatArray, rows: slice) -> FloatArray:
     return np.asarray(squared[rows.start - above : rows.stop - above])
 
 
-def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
-    """Variance of the signal were the brightening sources not there, a new array.
+def still_variance(
+    filtered: Filtered, own_variance: float, *, in_place: bool = False
+) -> FloatArray:
+    """Variance of the signal were the brightening sources not there, a new array or the same.
 
     The variance of the science image is that of the light it shows, and with it the noise of a
     source of S/N 15 is 15 % more than that against which it stands out, one of S/N 5 by 4 %. A
@@ -268,7 +277,7 @@ def still_variance(filtered: Filtered, own_variance: float) -> FloatArray:
     as noise makes them. Nothing is taken off below the darker quarter of the neighbourhood, which
     is sky. A fading source has its photons in the template.
     """
-    still = filtered.signal_variance.copy()
+    still = filtered.signal_variance if in_place else filtered.signal_variance.copy()
     if own_variance <= 0:
         return still
     ny, nx = filtered.psf.shape

@@ -10,7 +10,7 @@ import torch
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.inspection import grid_positions
-from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.masks import BoolArray, MaskArray, MaskPlane
 from astrid_site.imaging.psf import PsfField
 from differencing.algorithms import quality
 from differencing.algorithms.alard_lupton import fit_gaussian_kernel
@@ -44,7 +44,7 @@ from differencing.algorithms.subtraction import (
     Subtraction,
     SubtractionConfig,
 )
-from differencing.algorithms.tiles import Filtered, Matching, filter_pair
+from differencing.algorithms.tiles import Matching, filter_pair
 from differencing.algorithms.whitening import measure_colour, whiten
 from differencing.algorithms.zogy import ZogyMatching, match_fluxes
 
@@ -265,7 +265,7 @@ def _difference(
     halo = measure_halo_error(filtered, stars)
     filtered = add_halo_error(filtered, stars, halo)
     own = measure_photon_slope(pair) * new_source_variance(pair.science_psf, filtered.psf)
-    score = make_score(filtered, error=error, noise=noise, own_variance=own)
+    score = make_score(filtered, error=error, noise=noise, own_variance=own, in_place=True)
     bands = sample_bands(blank.shape)
     metrics: dict[str, Metric] = {
         **matched.metrics,
@@ -280,12 +280,16 @@ def _difference(
         "difference_fwhm_pix": filtered.psf.fwhm_pix,
     }
     verdict, reasons = quality.judge(metrics)
+    difference, bad, psf = filtered.difference, filtered.bad, filtered.psf
+    variance = scaled_variance(filtered, error=error, noise=noise)
+    # its other planes have done their work
+    del filtered
     return Subtraction(
-        difference=filtered.difference,
-        variance=scaled_variance(filtered, error=error, noise=noise),
+        difference=difference,
+        variance=variance,
         score=score,
-        mask=_final_mask(pair, filtered),
-        psf=filtered.psf,
+        mask=_final_mask(pair, bad),
+        psf=psf,
         method=matched.method,
         method_reason=matched.reason,
         metrics=metrics,
@@ -302,9 +306,9 @@ def _kernel_stamps(matching: Matching, shape: tuple[int, int]) -> FloatArray | N
     return matching.kernel.at(*grid_positions(shape))
 
 
-def _final_mask(pair: Pair, filtered: Filtered) -> MaskArray:
+def _final_mask(pair: Pair, given_up: BoolArray) -> MaskArray:
     """Both masks, with the pixels that the filters gave up marked as interpolated."""
-    spoilt = filtered.bad & ~pair.bad
+    spoilt = given_up & ~pair.bad
     mask = pair.mask.copy()
     mask[spoilt] |= np.uint16(MaskPlane.INTERPOLATED)
     return mask
