@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import sep
@@ -85,6 +86,22 @@ class EpochDifference:
     template: Image
     subtraction: Subtraction
 
+    @cached_property
+    def flat(self) -> FlatDifference:
+        """What is measured, made once for all positions."""
+        made = self.subtraction
+        data, blank = flatten(made)
+        scale = measure_noise_scale(data, made.variance, made.psf, mask=blank)
+        return FlatDifference(data, scale)
+
+
+@dataclass(frozen=True)
+class FlatDifference:
+    """A difference without its smooth sky; the scatter of its blank fluxes over their errors."""
+
+    data: FloatArray
+    noise_scale: float
+
 
 @dataclass(frozen=True)
 class ForcedEpoch:
@@ -95,9 +112,10 @@ class ForcedEpoch:
     position : Position
         Where it lies on this frame.
     flux, flux_error : float
-        Difference flux and its error, on the flux scale of the reference; NaN where masked.
-    flux_ratio : float
-        Frame over reference flux, by which they were divided.
+        Difference flux and its error, on the flux scale of the reference; NaN where masked. The
+        error holds that of the flux ratio.
+    flux_ratio, flux_ratio_error : float
+        Frame over reference flux of their stars, by which they were divided, and its error.
     chi2 : float
         Mean squared residual of the PSF fit in units of the variance; NaN where masked.
     noise_scale : float
@@ -110,17 +128,16 @@ class ForcedEpoch:
     flux: float
     flux_error: float
     flux_ratio: float
+    flux_ratio_error: float
     chi2: float
     noise_scale: float
     flags: int
 
-
-@dataclass(frozen=True)
-class ReferenceFlux:
-    """PSF flux of the reference at the position and its error [reference units]."""
-
-    flux: float
-    flux_error: float
+    @property
+    def noise(self) -> float:
+        """The part of the error that is there without a source, which sets the limit."""
+        of_scale = self.flux * self.flux_ratio_error / self.flux_ratio
+        return float(np.sqrt(max(self.flux_error**2 - of_scale**2, 0.0)))
 
 
 def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
@@ -135,18 +152,16 @@ def rate_epoch(candidate: NamedFrame, common: Preprocessed) -> Epoch:
     """
     frame = candidate.frame
     if frame.image.psf is None:
-        raise missing_psf(_psf_stars(frame))
+        raise missing_psf(count_psf_stars(frame))
     found = register(frame.image, frame.stars, common.image, science_stars=common.stars)
-    if not found.flux_ratio:
-        msg = "no star in common tells the ratio of the fluxes"
-        raise AlgorithmError(msg, n_matched=found.n_matched)
+    ratio, _ = _star_ratio(found)
     if found.overlap < MIN_OVERLAP:
         msg = f"it covers {found.overlap:.0%} of the common frame, {MIN_OVERLAP:.0%} needed"
         raise NoWorkError(msg, overlap=found.overlap, overlap_required=MIN_OVERLAP)
     return Epoch(
         key=candidate.name,
         fwhm_pix=frame.image.psf.fwhm_pix,
-        sky_noise=_unevenness(frame) * found.flux_ratio,
+        sky_noise=_unevenness(frame) * ratio,
     )
 
 
@@ -156,8 +171,9 @@ def _unevenness(frame: Preprocessed) -> float:
     return float(np.hypot(frame.background.noise, starlight if isinstance(starlight, float) else 0))
 
 
-def _psf_stars(frame: Preprocessed) -> int:
-    counted = frame.metrics["n_psf_stars"]
+def count_psf_stars(frame: Preprocessed) -> int:
+    """Stars that the PSF of a frame rests on."""
+    counted = frame.metrics["ncount_psf_stars"]
     return counted if isinstance(counted, int) else 0
 
 
@@ -218,11 +234,9 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
 def _on_grid_of(best: Preprocessed, other: Preprocessed) -> Image:
     """A frame warped to the grid of another and brought to its flux scale."""
     found = register(other.image, other.stars, best.image, science_stars=best.stars)
-    if not found.flux_ratio:
-        msg = "no star in common tells the ratio of the fluxes"
-        raise AlgorithmError(msg, n_matched=found.n_matched)
+    ratio, _ = _star_ratio(found)
     warped = warp(other.image, found, shape=best.image.shape)
-    factor = np.float32(found.flux_ratio)
+    factor = np.float32(ratio)
     variance = None if warped.variance is None else warped.variance * factor**2
     return warped.with_(data=warped.data * factor, variance=variance)
 
@@ -240,7 +254,7 @@ def subtract_reference(
         If the frame has no PSF, or the two do not match.
     """
     if science.image.psf is None:
-        raise missing_psf(_psf_stars(science))
+        raise missing_psf(count_psf_stars(science))
     registration = register(
         reference.image, reference.stars, science.image, science_stars=science.stars
     )
@@ -270,12 +284,16 @@ def force_flux(difference: EpochDifference, target: Position) -> ForcedEpoch:
     ------
     NoWorkError
         If the position is not on the frame; carries ``x`` and ``y``.
+    AlgorithmError
+        If no star tells the ratio of the fluxes.
 
     Notes
     -----
     A smooth sky is taken out of the difference first: in a crowded field the sky of a frame
     follows its unresolved stars, which change with the seeing. The error is that of the
-    pixels, times the scatter of the same measurement on blank positions.
+    pixels, times the scatter of the same measurement on blank positions. The scale is that of the
+    matched stars: the sum of a kernel is held by the wings of a few stars alone, and is off by
+    some percent where their cores match to a tenth of one.
     """
     made = difference.subtraction
     here = to_science(difference.registration, target)
@@ -283,24 +301,32 @@ def force_flux(difference: EpochDifference, target: Position) -> ForcedEpoch:
     if not (-0.5 <= here.x <= nx - 0.5 and -0.5 <= here.y <= ny - 0.5):
         msg = f"the position is not on the frame: it falls on ({here.x:.1f}, {here.y:.1f})"
         raise NoWorkError(msg, x=here.x, y=here.y)
-    flat, blank = flatten(made)
-    scale = measure_noise_scale(flat, made.variance, made.psf, mask=blank)
+    ratio, ratio_error = _star_ratio(difference.registration)
+    flat = difference.flat
     found = forced_photometry(
-        flat, made.variance, made.psf, made.mask, here.x, here.y, noise_scale=scale
+        flat.data, made.variance, made.psf, made.mask, here.x, here.y, noise_scale=flat.noise_scale
     )
-    ratio = float(made.metrics["flux_ratio"] or np.nan)
-    if found is None:
-        flags = int(made.mask[round(here.y), round(here.x)])
-        return ForcedEpoch(here, np.nan, np.nan, ratio, np.nan, scale, flags)
+    nan = float("nan")
+    flux, error, chi2 = (found.flux, found.flux_error, found.chi2) if found else (nan, nan, nan)
     return ForcedEpoch(
         position=here,
-        flux=found.flux / ratio,
-        flux_error=found.flux_error / ratio,
+        flux=flux / ratio,
+        flux_error=float(np.hypot(error, flux * ratio_error / ratio)) / ratio,
         flux_ratio=ratio,
-        chi2=found.chi2,
-        noise_scale=scale,
-        flags=found.flags,
+        flux_ratio_error=ratio_error,
+        chi2=chi2,
+        noise_scale=flat.noise_scale,
+        flags=found.flags if found else int(made.mask[round(here.y), round(here.x)]),
     )
+
+
+def _star_ratio(registration: Registration) -> tuple[float, float]:
+    """Frame over reference flux of the matched stars, and its error."""
+    ratio, error = registration.flux_ratio, registration.flux_ratio_error
+    if not ratio or error is None:
+        msg = "no star in common tells the ratio of the fluxes"
+        raise AlgorithmError(msg, n_matched=registration.n_matched)
+    return ratio, error
 
 
 def to_science(registration: Registration, target: Position) -> Position:
@@ -344,12 +370,3 @@ def flatten(made: Subtraction) -> tuple[FloatArray, MaskArray]:
     )
     blank = made.mask | np.where(changed, np.uint16(MaskPlane.USER), np.uint16(0))
     return made.difference - sky.back(dtype=np.float32), blank.astype(np.uint16)
-
-
-def measure_reference(reference: Preprocessed, target: Position) -> ReferenceFlux | None:
-    """PSF flux of the reference at a position, neighbours included; None where it is masked."""
-    image = reference.image
-    if image.psf is None or image.variance is None:
-        raise missing_psf(_psf_stars(reference))
-    found = forced_photometry(image.data, image.variance, image.psf, image.mask, target.x, target.y)
-    return None if found is None else ReferenceFlux(found.flux, found.flux_error)

@@ -7,11 +7,13 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.io import fits
 from astropy.table import Table
 from django.core.management import CommandError, call_command
 
 from astrid_site.imaging.sky_pair import PairConfig, simulate_pair
+from catalog.management.positions_file import read_positions
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,78 @@ def test_a_place_on_the_sky_is_followed_and_the_named_reference_is_used(tmp_path
     here = next(row for row in table if row["frame"] == "science.fits")
     # both header WCS are exact: what is left is how well the stars register
     assert np.hypot(here["x"] - 100.0, here["y"] - 140.0) < 0.1
+    # an epoch of the reference has no difference from it, as in the catalogue; its flux is that of
+    # the frame, with the noise of one frame: half the variance of a difference of two alike
+    assert here["flags"] == "REFERENCE"
+    columns = ("difference_flux", "difference_flux_error", "chi2")
+    assert all(np.ma.is_masked(here[name]) for name in columns)
+    there = next(row for row in table if row["frame"] == "reference.fits")
+    assert 0.4 < here["summed_flux_error"] / there["difference_flux_error"] < 1.0
+    assert abs(here["limiting_magnitude"] - there["limiting_magnitude"]) < 1.0
     assert "reference" in here["remark"]
+
+
+def test_a_list_of_positions_is_measured_in_one_go(folder: Path, tmp_path: Path) -> None:
+    wanted = tmp_path / "wanted.csv"
+    wanted.write_text("name,x,y\nnova,120.0,130.0\nquiet,60.5,200.25\noff,900,900\n")
+    frame = ("--frame", "science.fits")
+    call_command(
+        "forced_light_curve", str(folder), "--positions", str(wanted), *frame,
+        "--output", str(tmp_path),
+    )  # fmt: skip
+    call_command(
+        "forced_light_curve", str(folder), "--pixel", "120", "130", *frame,
+        "--output", str(tmp_path / "one"),
+    )  # fmt: skip
+    table, one = (
+        Table.read(where / "light_curve.ecsv", format="ascii.ecsv")
+        for where in (tmp_path, tmp_path / "one")
+    )
+    assert list(table["name"]) == ["nova"] * 3 + ["quiet"] * 3 + ["off"] * 3
+    alike = ("summed_flux", "summed_flux_error", "reference_flux", "x")
+    for name in alike:
+        listed = np.ma.filled(table[table["name"] == "nova"][name], -1.0)
+        assert np.allclose(listed, np.ma.filled(one[name], -1.0), rtol=1e-6)
+    missing = table[table["name"] == "off"]
+    assert missing["summed_flux"].mask.all()
+    assert all(missing["remark"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x,dec\n1,2\n", "columns ra and dec, or x and y"),
+        ("x,y\n", "1 to 10000 positions"),
+        ("ra,dec\n10,95\n", "row 1: a declination of 95"),
+        ("x,y\n1,2\n3,nan\n", "row 2 has no y"),
+        ("x,y\n1,two\n", "column y does not hold coordinates"),
+        ("name,x,y\na,1,2\na,3,4\n", "row 2: a second 'a'"),
+        ("x,y\n1,2,3\n", "no table of positions"),
+        ("x,y\n1,2\n", "--frame"),
+    ],
+)
+def test_a_list_that_cannot_be_used_says_which_row(
+    folder: Path, tmp_path: Path, text: str, reason: str
+) -> None:
+    wanted = tmp_path / "wanted.csv"
+    wanted.write_text(text)
+    with pytest.raises(CommandError, match=reason) as caught:
+        call_command(
+            "forced_light_curve", str(folder), "--positions", str(wanted),
+            "--output", str(tmp_path),
+        )  # fmt: skip
+    assert caught.value.returncode == 2
+    assert "\n" not in str(caught.value)
+
+
+def test_sky_positions_are_read_in_the_unit_their_table_states(tmp_path: Path) -> None:
+    path = tmp_path / "wanted.ecsv"
+    hours = Table({"ra": [1.0, 2.0] * units.hourangle, "dec": [0.5, -30.0] * units.deg})
+    hours.write(path, format="ascii.ecsv")
+    found = read_positions(path)
+    assert found.is_sky
+    assert found.names == ("1", "2")
+    assert np.allclose(found.places, [[15.0, 0.5], [30.0, -30.0]])
 
 
 def test_one_frame_is_no_light_curve(folder: Path, tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
-"""Measure one position in every frame of a series; needs no database and no world coordinates."""
+"""Measure positions in every frame of a series; needs no database and no world coordinates."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.core.management.base import BaseCommand, CommandError
+from numpy.typing import NDArray
 
-from astrid_site.imaging.errors import AlgorithmError, ImageReadError
+from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
 from astrid_site.imaging.fits_io import read_image
+from catalog.management.positions_file import PositionList, read_positions
 from catalog.management.series_products import SeriesCurve, SeriesRow, write_chart, write_table
 from observations.algorithms.headers import ObservationMetadata, read_metadata
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
         EpochDifference,
         NamedFrame,
         Position,
-        ReferenceFlux,
         SeriesReference,
     )
     from preprocessing.algorithms.preprocess import Preprocessed
@@ -34,9 +35,9 @@ _KEPT_BYTES = 600_000_000
 
 
 class Command(BaseCommand):
-    """manage.py forced_light_curve FRAMES... --pixel X Y --frame NAME --output DIR."""
+    """manage.py forced_light_curve FRAMES... --positions FILE --output DIR."""
 
-    help = "Forced photometry of one position in every frame of a series; no database."
+    help = "Forced photometry of given positions in every frame of a series; no database."
     # the command must run where nothing is configured
     requires_system_checks: list[str] = []
 
@@ -49,7 +50,13 @@ class Command(BaseCommand):
             "--pixel", nargs=2, type=float, metavar=("X", "Y"), help="0-based, in --frame"
         )
         place.add_argument("--sky", nargs=2, type=float, metavar=("RA", "DEC"), help="degrees")
-        parser.add_argument("--frame", help="file name of the frame that --pixel counts in")
+        place.add_argument(
+            "--positions",
+            type=Path,
+            metavar="FILE",
+            help="ECSV or CSV with columns ra, dec [degrees] or x, y [in --frame], and maybe name",
+        )
+        parser.add_argument("--frame", help="file name of the frame that pixels count in")
         parser.add_argument(
             "--reference", nargs="+", metavar="NAME", help="frames of the reference, best first"
         )
@@ -127,22 +134,38 @@ def _measure_series(options: dict[str, Any], say: Any) -> None:
     import torch
 
     torch.set_num_threads(options["threads"])
-    place, common = _place(frames, options)
-    rows = {name: SeriesRow(name) for name in frames.paths}
-    reference = _make_reference(frames, common, rows, options)
+    wanted = _wanted(options)
+    common, places = _places(frames, wanted, options["frame"])
+    reference = _make_reference(frames, common, options)
     say(f"reference: {', '.join(reference.names)}")
-    target = _target_on(reference, common, place)
-    flux = _reference_flux(reference, target)
+    curves = _start_curves(
+        reference,
+        zip(wanted.names, _targets_on(reference, common, places), strict=True),
+        zero_point=options["zero_point"],
+    )
     for name in frames.paths:
-        rows[name] = _measure_frame(frames, name, reference, target=target)
-        say(_spoken(rows[name]))
-    zero_point = options["zero_point"]
-    if zero_point is None:
-        zero_point = reference.frame.image.zero_point
-    ordered = sorted(rows.values(), key=lambda row: (np.isnan(row.mjd), row.mjd, row.frame))
-    curve = SeriesCurve(ordered, reference, target, flux, zero_point)
-    write_table(output / "light_curve.ecsv", curve)
-    write_chart(output / "light_curve.svg", curve)
+        measured = _measure_frame(frames, name, reference, curves=curves)
+        for curve, row in zip(curves, measured, strict=True):
+            curve.rows.append(row)
+        say(_spoken(measured))
+    for curve in curves:
+        curve.rows.sort(key=lambda row: (np.isnan(row.mjd), row.mjd, row.frame))
+    write_table(output / "light_curve.ecsv", curves)
+    if options["positions"] is None:
+        write_chart(output / "light_curve.svg", curves[0])
+
+
+def _wanted(options: dict[str, Any]) -> PositionList:
+    """The positions that were asked for, of which a single one has no name."""
+    if options["positions"] is not None:
+        found = read_positions(options["positions"])
+    else:
+        place = options["pixel"] or options["sky"]
+        found = PositionList(("",), np.array([place], np.float64), is_sky=options["pixel"] is None)
+    if not found.is_sky and options["frame"] is None:
+        msg = "positions in pixels need --frame: the frame whose pixels are meant"
+        raise AlgorithmError(msg)
+    return found
 
 
 def _find_files(given: Sequence[str]) -> dict[str, Path]:
@@ -164,18 +187,13 @@ def _find_files(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _place(frames: _Frames, options: dict[str, Any]) -> tuple[Position, NamedFrame]:
-    """The position in pixels, and the frame whose pixels these are."""
-    from catalog.algorithms.forced_series import Position
-
-    if options["pixel"] is not None:
-        if options["frame"] is None:
-            msg = "--pixel needs --frame: the frame whose pixels are meant"
-            raise AlgorithmError(msg)
-        x, y = options["pixel"]
-        return Position(x, y), frames.load(options["frame"])
-    ra, dec = options["sky"]
-    for name in _first_choice(frames, options["frame"]):
+def _places(
+    frames: _Frames, wanted: PositionList, frame: str | None
+) -> tuple[NamedFrame, NDArray[np.float64]]:
+    """A frame that holds at least one of the positions, and all of them in its pixels."""
+    if not wanted.is_sky and frame is not None:
+        return frames.load(frame), wanted.places
+    for name in _first_choice(frames, frame):
         try:
             found = frames.load(name)
         except (ImageReadError, AlgorithmError):
@@ -184,11 +202,15 @@ def _place(frames: _Frames, options: dict[str, Any]) -> tuple[Position, NamedFra
         image = found.frame.image
         if image.wcs is None:
             continue
-        x, y = (float(v) for v in image.wcs.all_world2pix(ra, dec, 0, quiet=True))
-        if 0 <= x <= image.shape[1] - 1 and 0 <= y <= image.shape[0] - 1:
-            return Position(x, y), found
-    msg = f"no frame has world coordinates that hold RA {ra}, Dec {dec}; give --pixel and --frame"
-    raise AlgorithmError(msg, ra=ra, dec=dec)
+        places = np.column_stack(image.wcs.all_world2pix(*wanted.places.T, 0, quiet=True))
+        inside = (places >= 0) & (places <= np.array(image.shape[::-1]) - 1)
+        if inside.all(axis=1).any():
+            return found, places
+    many = len(wanted.places) > 1
+    ra, dec = wanted.places[0]
+    what = f"one of the {len(wanted.places)} positions" if many else f"RA {ra:g}, Dec {dec:g}"
+    msg = f"no frame has world coordinates that hold {what}; give pixels and --frame"
+    raise AlgorithmError(msg, ra=float(ra), dec=float(dec))
 
 
 def _first_choice(frames: _Frames, name: str | None) -> Iterator[str]:
@@ -196,73 +218,134 @@ def _first_choice(frames: _Frames, name: str | None) -> Iterator[str]:
 
 
 def _make_reference(
-    frames: _Frames, common: NamedFrame, rows: dict[str, SeriesRow], options: dict[str, Any]
+    frames: _Frames, common: NamedFrame, options: dict[str, Any]
 ) -> SeriesReference:
     """The reference named by the user, or of the epochs with the least predicted noise."""
     from catalog.algorithms.forced_series import build_series_reference, choose_epochs, rate_epoch
 
     names = options["reference"]
     if names is None:
-        rated = []
+        rated, reasons = [], set()
         for name in frames.paths:
             try:
                 rated.append(rate_epoch(frames.load(name), common.frame))
             except (ImageReadError, AlgorithmError) as error:
-                rows[name].remark = str(error)
+                reasons.add(str(error))
         if not rated:
-            reasons = "; ".join(sorted({row.remark for row in rows.values()}))
-            msg = f"no frame can be the reference: {reasons}"
-            raise AlgorithmError(msg, n_frames=len(rows))
+            msg = f"no frame can be the reference: {'; '.join(sorted(reasons))}"
+            raise AlgorithmError(msg, n_frames=len(frames.paths))
         names = choose_epochs(rated, max_epochs=options["reference_epochs"])
     best, *others = names
     return build_series_reference(frames.load(best), (frames.load(name) for name in others))
 
 
-def _target_on(reference: SeriesReference, common: NamedFrame, place: Position) -> Position:
-    """The position on the reference's grid."""
+def _targets_on(
+    reference: SeriesReference, common: NamedFrame, places: NDArray[np.float64]
+) -> list[Position]:
+    """Positions of a frame on the reference's grid; NaN where they have none."""
     from catalog.algorithms.forced_series import Position
     from preprocessing.algorithms.registration import register
 
-    if common.name == reference.names[0]:
-        return place
-    here, there = reference.frame, common.frame
-    found = register(here.image, here.stars, there.image, science_stars=there.stars)
-    x, y = found.to_reference(np.array([place.x]), np.array([place.y]))
-    return Position(float(x[0]), float(y[0]))
+    x, y = places.T
+    if common.name != reference.names[0]:
+        here, there = reference.frame, common.frame
+        found = register(here.image, here.stars, there.image, science_stars=there.stars)
+        x, y = found.to_reference(x, y)
+    return [Position(float(a), float(b)) for a, b in zip(x, y, strict=True)]
 
 
-def _reference_flux(reference: SeriesReference, target: Position) -> ReferenceFlux:
-    from catalog.algorithms.forced_series import measure_reference
+def _start_curves(
+    reference: SeriesReference,
+    targets: Iterable[tuple[str, Position]],
+    *,
+    zero_point: float | None,
+) -> list[SeriesCurve]:
+    """A curve without epochs for each position; a single one has to be on the reference."""
+    from catalog.algorithms.reference_flux import measure_references
 
-    flux = measure_reference(reference.frame, target)
-    if flux is None:
+    named = list(targets)
+    fluxes = measure_references(reference.frame, [target for _, target in named])
+    if len(named) == 1 and fluxes[0] is None:
+        target = named[0][1]
         msg = f"the reference is masked at ({target.x:.1f}, {target.y:.1f}); name another one"
         raise AlgorithmError(msg, x=target.x, y=target.y)
-    return flux
+    if zero_point is None:
+        zero_point = reference.frame.image.zero_point
+    return [
+        SeriesCurve(name, [], reference, target, flux, zero_point)
+        for (name, target), flux in zip(named, fluxes, strict=True)
+    ]
 
 
 def _measure_frame(
-    frames: _Frames, name: str, reference: SeriesReference, *, target: Position
-) -> SeriesRow:
-    """One epoch; a frame that cannot be used becomes a row that says why."""
-    from catalog.algorithms.forced_series import force_flux, subtract_reference
+    frames: _Frames, name: str, reference: SeriesReference, *, curves: Sequence[SeriesCurve]
+) -> list[SeriesRow]:
+    """One epoch of every curve; a frame that cannot be used becomes rows that say why."""
+    from catalog.algorithms.forced_series import subtract_reference
 
-    row = SeriesRow(name)
+    rows = [SeriesRow(name) for _ in curves]
     try:
-        science = frames.load(name)
-        row.difference = subtract_reference(reference.frame, science.frame)
-        row.epoch = force_flux(row.difference, target)
-        if np.isnan(row.epoch.flux):
-            row.remark = "the position is masked"
-        elif reference.names == (name,):
-            row.remark = "this frame is the reference: its difference is zero by construction"
+        if reference.names == (name,):
+            for curve, row in zip(curves, rows, strict=True):
+                _read_reference(curve, row)
+        else:
+            science = frames.load(name).frame
+            difference = subtract_reference(reference.frame, science)
+            for curve, row in zip(curves, rows, strict=True):
+                _force(curve, row, difference)
+            if name in reference.names:
+                _doubt_differences(rows, science)
+            # the pixels have served: what is written is their summary
+            summary = _without_pixels(difference)
+            for row in rows:
+                row.difference = summary
     except (ImageReadError, AlgorithmError) as error:
-        row.remark = " ".join(str(error).split())
-    row.facts = frames.facts.get(name)
-    if row.difference is not None:
-        # the pixels have served: what is written is their summary
-        row.difference = _without_pixels(row.difference)
-    return row
+        for row in rows:
+            row.remark = " ".join(str(error).split())
+    for row in rows:
+        row.facts = frames.facts.get(name)
+    return rows
+
+
+def _read_reference(curve: SeriesCurve, row: SeriesRow) -> None:
+    """The reference's own epoch: it has a flux, and no difference."""
+    from catalog.algorithms.forced_series import ForcedEpoch
+
+    if curve.reference_flux is None:
+        row.remark = "the reference does not show the position"
+        return
+    flags = curve.reference_flux.flags
+    nan = float("nan")
+    row.epoch = ForcedEpoch(curve.target, 0.0, nan, 1.0, 0.0, nan, nan, flags)
+    row.own_error = curve.reference_flux.flux_error
+    row.remark = "this frame is the reference: it has no difference"
+
+
+def _force(curve: SeriesCurve, row: SeriesRow, difference: EpochDifference) -> None:
+    """Measure one position on one difference."""
+    from catalog.algorithms.forced_series import force_flux
+
+    if curve.reference_flux is None:
+        row.remark = "the reference does not show the position"
+        return
+    try:
+        row.epoch = force_flux(difference, curve.target)
+    except NoWorkError as error:
+        row.remark = error.message
+        return
+    if np.isnan(row.epoch.flux):
+        row.remark = "the position is masked"
+
+
+def _doubt_differences(rows: Sequence[SeriesRow], science: Preprocessed) -> None:
+    """An epoch of a stack: its difference holds itself, and its noise is that of the frame."""
+    from catalog.algorithms.reference_flux import measure_references
+
+    measured = [(row, row.epoch) for row in rows if row.epoch and np.isfinite(row.epoch.flux)]
+    own = measure_references(science, [epoch.position for _, epoch in measured])
+    for (row, epoch), found in zip(measured, own, strict=True):
+        row.own_error = found.flux_error / epoch.flux_ratio if found else float("nan")
+        row.remark = "this frame is part of the reference: its difference holds itself"
 
 
 def _without_pixels(difference: EpochDifference) -> EpochDifference:
@@ -278,7 +361,14 @@ def _without_pixels(difference: EpochDifference) -> EpochDifference:
     return replace(difference, subtraction=made, template=template)
 
 
-def _spoken(row: SeriesRow) -> str:
+def _spoken(rows: Sequence[SeriesRow]) -> str:
+    """What is told of a frame: its flux, or how many of the positions have one."""
+    if len(rows) > 1:
+        n_fluxes = sum(row.epoch is not None and np.isfinite(row.epoch.flux) for row in rows)
+        return f"{rows[0].frame}: {n_fluxes} of {len(rows)} positions measured"
+    row = rows[0]
     if row.epoch is None or np.isnan(row.epoch.flux):
         return f"{row.frame}: no flux: {row.remark}"
+    if row.own_error is not None:
+        return f"{row.frame}: {row.remark}"
     return f"{row.frame}: difference flux {row.epoch.flux:.6g} +- {row.epoch.flux_error:.3g}"
