@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
+from preprocessing.algorithms.row_strips import positions_where
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+Index = NDArray[np.intp]
 
 # detectors leave the linear regime a little before the nominal level
 _LINEAR_FRACTION = 0.97
@@ -62,39 +67,68 @@ def mask_saturation(image: Image, *, grow: int = 2) -> MaskArray:
     mask = image.mask.copy()
     if level is None:
         return mask
-    saturated = (image.data >= _LINEAR_FRACTION * level) & ((mask & MaskPlane.NO_DATA) == 0)
-    if not saturated.any():
+    least = _LINEAR_FRACTION * level
+    at = positions_where(
+        image.shape,
+        lambda rows: (image.data[rows] >= least) & ~is_bad(mask[rows], MaskPlane.NO_DATA),
+    )
+    if at.size == 0:
         return mask
-    mask[saturated] |= np.uint16(MaskPlane.SATURATED)
-    spilled = _grow_square(saturated, grow)
-    spilled |= _grow_trails(image.data, saturated)
-    mask[spilled & ~saturated] |= np.uint16(MaskPlane.BLEED)
+    mask.ravel()[at] |= np.uint16(MaskPlane.SATURATED)
+    saturated = np.zeros(image.shape, dtype=np.bool_)
+    saturated.ravel()[at] = True
+    spilled = _grown_square(at, image.shape, reach=grow)
+    spilled = np.concatenate([spilled, _grown_trails(image.data, saturated, at=at)])
+    spilled = spilled[~saturated.ravel()[spilled]]
+    mask.ravel()[spilled] |= np.uint16(MaskPlane.BLEED)
     return mask
 
 
-def _grow_square(flags: BoolArray, reach: int) -> BoolArray:
-    """Flags grown by ``reach`` pixels in every direction; quick where few are set."""
-    rows, columns = np.nonzero(flags)
-    ny, nx = flags.shape
-    grown = flags.copy()
-    for dy in range(-reach, reach + 1):
-        for dx in range(-reach, reach + 1):
-            grown[np.clip(rows + dy, 0, ny - 1), np.clip(columns + dx, 0, nx - 1)] = True
-    return grown
+def _grown_square(at: Index, shape: tuple[int, int], *, reach: int) -> Index:
+    """Flat positions up to ``reach`` pixels from those given, in every direction."""
+    (rows, columns), (ny, nx) = np.divmod(at, shape[1]), shape
+    step = np.arange(-reach, reach + 1)
+    near_rows = np.clip(rows[:, None, None] + step[:, None], 0, ny - 1)
+    near_columns = np.clip(columns[:, None, None] + step, 0, nx - 1)
+    return np.asarray(np.unique(near_rows * nx + near_columns), dtype=np.intp)
 
 
-def _grow_trails(data: FloatArray, saturated: BoolArray) -> BoolArray:
-    """Extend long, thin saturated runs along their own direction to where the trail ends."""
+def _grown_trails(data: FloatArray, saturated: BoolArray, *, at: Index) -> Index:
+    """Flat positions of long, thin saturated runs extended along themselves to the trail's end."""
     grown = np.zeros_like(saturated)
-    labels, _ = ndimage.label(saturated, structure=np.ones((3, 3)))
-    for window in ndimage.find_objects(labels):
+    for window in _touching(at, saturated.shape[1]):
         height, width = (edge.stop - edge.start for edge in window)
         if max(height, width) < 6:
             continue
         along_y = height >= width
         reach = max(8, max(height, width) // 4)
         _extend(data, saturated, grown, window=window, reach=reach, along_y=along_y)
-    return grown
+    return np.flatnonzero(grown)
+
+
+def _touching(at: Index, nx: int) -> Iterator[tuple[slice, slice]]:
+    """Boxes of the groups of rising flat positions that touch, corners included."""
+    rows, columns = np.divmod(at, nx)
+    first: list[Index] = []
+    second: list[Index] = []
+    for step_y, step_x in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        beside = at + step_y * nx + step_x
+        index = np.minimum(np.searchsorted(at, beside), at.size - 1)
+        is_there = (at[index] == beside) & (columns + step_x >= 0) & (columns + step_x < nx)
+        first.append(np.flatnonzero(is_there))
+        second.append(index[is_there])
+    edges = (np.concatenate(first), np.concatenate(second))
+    graph = sparse.coo_array((np.ones(len(edges[0])), edges), shape=(at.size, at.size))
+    count, label = csgraph.connected_components(graph, directed=False)
+    order = np.argsort(label, kind="stable")
+    starts = np.searchsorted(label[order], np.arange(count))
+    tops, bottoms, lefts, rights = (
+        extreme.reduceat(place[order], starts).tolist()
+        for place in (rows, columns)
+        for extreme in (np.minimum, np.maximum)
+    )
+    for top, bottom, left, right in zip(tops, bottoms, lefts, rights, strict=True):
+        yield slice(top, bottom + 1), slice(left, right + 1)
 
 
 def _extend(
