@@ -28,7 +28,14 @@ from astrid_site.monitoring.api import HealthLive, HealthReady
 from astrid_site.pages.observation import stage_rows
 from catalog.api import ConeSearch, ObjectDetail, ObjectList
 from curation.api import CandidateVerdict, NextCandidates
-from detection.api import CandidateDetail, CandidateList, CandidatePanel, CandidatePixels
+from detection.api import (
+    CandidateDetail,
+    CandidateList,
+    CandidatePanel,
+    CandidatePixels,
+    ModelDetail,
+    ModelList,
+)
 from observations.api import ObservationDetail, ObservationList, SurveyList
 from observations.models import Observation
 from preprocessing.api import CameraList, MasterDetail, MasterList
@@ -190,6 +197,8 @@ urlpatterns = [
     path("cameras/", CameraList.as_view(), name="camera-list"),
     path("masters/", MasterList.as_view(), name="master-list"),
     path("masters/<uuid:pk>/", MasterDetail.as_view(), name="master-detail"),
+    path("models/", ModelList.as_view(), name="model-list"),
+    path("models/<uuid:pk>/", ModelDetail.as_view(), name="model-detail"),
     path("objects/", ObjectList.as_view(), name="object-list"),
     path("objects/cone/", ConeSearch.as_view(), name="object-cone"),
     path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),

@@ -28,6 +28,7 @@ from astrid_site.core.reasons import trouble_of, words_while_waiting
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import JobState, RunStatus
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
+from astrid_site.promotion import run_rescore
 from astrid_site.redrawing import REDRAW, run_redraw
 from astrid_site.remedies import explain
 from catalog.models import AssociationRun, PhotometryRun
@@ -39,7 +40,7 @@ from catalog.services import (
     wants_measuring,
 )
 from detection.models import DetectionRun
-from detection.services import run_detect
+from detection.services import RESCORE, run_detect
 from differencing.models import DifferenceRun, ReferenceRun
 from differencing.selectors import earlier_frames, named_frames, waiting_for_reference
 from differencing.services import run_difference, run_reference
@@ -246,6 +247,7 @@ HANDLERS: Mapping[str, Handler] = {
     **{stage.name: partial(run_stage, stage) for stage in STAGES},
     MEASURE: run_measure_job,
     REDRAW: run_redraw,
+    RESCORE: run_rescore,
     BUILD_KIND: run_build_job,
 }
 

@@ -6,7 +6,16 @@ from django.contrib import admin
 from django.urls import include, path
 
 from astrid_site.core.streams import stream_events
-from astrid_site.views import errors, files, objects, observations, tonight, upload, viewer
+from astrid_site.views import (
+    errors,
+    files,
+    models,
+    objects,
+    observations,
+    tonight,
+    upload,
+    viewer,
+)
 from catalog.views import listing as object_listing
 
 observation_urls = [
@@ -31,6 +40,13 @@ object_urls = [
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
 ]
+model_urls = [
+    path("", models.listing, name="list"),
+    path("<uuid:model_id>/", models.detail, name="detail"),
+    path("<uuid:model_id>/promote/", models.promote, name="promote"),
+    path("<uuid:model_id>/roll-back/", models.roll_back, name="roll_back"),
+    path("<uuid:model_id>/role/", models.set_role, name="role"),
+]
 handler400 = errors.bad_request
 handler403 = errors.not_allowed
 handler404 = errors.not_found
@@ -46,6 +62,7 @@ urlpatterns = [
     path("candidates/", include("detection.urls")),
     path("vet/", include("curation.urls")),
     path("objects/", include((object_urls, "catalog"))),
+    path("models/", include((model_urls, "models"))),
     path("account/", include("astrid_site.accounts.urls")),
     path("api/v1/", include("astrid_site.api")),
     path("admin/", admin.site.urls),

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from astrid_site.core.admin import ReadOnlyAdmin
-from detection.models import Detection, DetectionRun
+from detection.models import Detection, DetectionRun, ScoringModel
 
 
 @admin.register(DetectionRun)
@@ -37,3 +37,11 @@ class DetectionAdmin(ReadOnlyAdmin):
             '<img src="{}" width="63" height="63" alt="difference cutout" loading="lazy">',
             reverse("api:candidate-panel", args=[detection.pk, "difference"]),
         )
+
+
+@admin.register(ScoringModel)
+class ScoringModelAdmin(ReadOnlyAdmin):
+    """Models that score; they are promoted on their pages, through the gate."""
+
+    list_display = ("name", "version", "family", "role", "role_since", "is_shipped")
+    list_filter = ("role", "family")

@@ -24,7 +24,7 @@ from astrid_site.core.fields import FiniteFloatField, ListQuery, StrictQuery, re
 from astrid_site.core.rendering import FiniteJSONRenderer
 from astrid_site.imaging.flux_density import implied_zero_point, microjansky_factor
 from detection import selectors
-from detection.models import Detection
+from detection.models import Detection, ScoringModel
 from detection.pages import PANELS, STRETCHES, cutout_png
 
 
@@ -132,6 +132,56 @@ class CandidateDetail(generics.RetrieveAPIView[Detection]):
     required_permissions = {"GET": "detection.view_detection"}
     serializer_class = CandidateOutput
     queryset = Detection.objects.select_related("observation")
+
+
+class ModelOutput(serializers.ModelSerializer[ScoringModel]):
+    """One model with its part and its figures."""
+
+    class Meta:
+        model = ScoringModel
+        fields = (
+            "id",
+            "family",
+            "name",
+            "version",
+            "sha256",
+            "role",
+            "role_since",
+            "is_shipped",
+            "record",
+            "report",
+            "created_at",
+        )
+
+
+class ModelQuery(ListQuery):
+    """Filters of the list of models."""
+
+    role = serializers.ChoiceField(required=False, choices=ScoringModel.Role.choices)
+
+
+class ModelList(generics.ListAPIView[ScoringModel]):
+    """Models, newest first."""
+
+    required_permissions = {"GET": "detection.view_scoringmodel"}
+    serializer_class = ModelOutput
+
+    @extend_schema(parameters=[ModelQuery])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One page of models."""
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[ScoringModel]:
+        """Apply the filters of the query string."""
+        return ScoringModel.objects.filter(**read_query(ModelQuery, self.request))
+
+
+class ModelDetail(generics.RetrieveAPIView[ScoringModel]):
+    """One model."""
+
+    required_permissions = {"GET": "detection.view_scoringmodel"}
+    serializer_class = ModelOutput
+    queryset = ScoringModel.objects.all()
 
 
 class PixelsRenderer(FiniteJSONRenderer):

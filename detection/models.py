@@ -39,6 +39,7 @@ class ScoringModel(UUIDModel):
 
         NETWORK = "network", "network on cutouts"
         FEATURES = "features", "features measured"
+        COMBINED = "combined", "features and cutouts"
 
     class Role(models.TextChoices):
         """What the scores of a model are used for."""

@@ -23,6 +23,7 @@ ROLE_STEPS: dict[str, tuple[str, ...]] = {
         "observations.change_observation",
         "accounts.add_apikey",
         "core.change_job",
+        "detection.change_scoringmodel",
     ),
     "admin": (),
 }

@@ -2,7 +2,7 @@
 
 from catalog.services.association import run_associate
 from catalog.services.frames import epochs_on_their_own
-from catalog.services.objects import set_decision
+from catalog.services.objects import refresh_best_scores, set_decision
 from catalog.services.photometry import (
     forget_points,
     run_measure,
@@ -13,6 +13,7 @@ from catalog.services.photometry import (
 __all__ = [
     "epochs_on_their_own",
     "forget_points",
+    "refresh_best_scores",
     "run_associate",
     "run_measure",
     "run_photometry",

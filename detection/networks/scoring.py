@@ -47,16 +47,12 @@ def score_features(
     return scores
 
 
-def score_cutouts(
-    ensemble: RealBogusEnsemble, cutouts: NDArray[np.float32] | None
-) -> list[ModelScore]:
-    """Scores of stored cutouts (n, 4, 63, 63), in their order; none without cutouts.
+def score_cutouts(ensemble: RealBogusEnsemble, cutouts: NDArray[np.float32]) -> list[ModelScore]:
+    """Scores of stored cutouts (n, 4, 63, 63), in their order.
 
     Deterministic on one thread. A candidate without a pixel in the middle of both science and
     difference has no score.
     """
-    if cutouts is None:
-        return []
     triplets = np.moveaxis(cutouts[:, :_N_PLANES], 1, -1)
     found = ensemble.score(triplets)
     return [

@@ -1,6 +1,35 @@
 """Writing candidates: the search of a difference, their scores, and the models that give them."""
 
-from detection.services.registry import adopt_shipped
+from detection.services.registry import (
+    RESCORE,
+    adopt_shipped,
+    promote,
+    register_network,
+    replaced_by,
+    request_rescore,
+    roll_back,
+    set_role,
+)
+from detection.services.scoring import (
+    models_in_service,
+    rescore_run,
+    score_candidates,
+    verify_weights,
+)
 from detection.services.search import run_detect
 
-__all__ = ["adopt_shipped", "run_detect"]
+__all__ = [
+    "RESCORE",
+    "adopt_shipped",
+    "models_in_service",
+    "promote",
+    "register_network",
+    "replaced_by",
+    "request_rescore",
+    "rescore_run",
+    "roll_back",
+    "run_detect",
+    "score_candidates",
+    "set_role",
+    "verify_weights",
+]

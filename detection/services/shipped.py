@@ -30,12 +30,30 @@ def shipped_weights(family: str) -> Path:
     """The file of one family's weights in the package."""
     if family == ScoringModel.Family.FEATURES:
         return _NETWORKS / "feature_model.json"
+    if family == ScoringModel.Family.COMBINED:
+        return _NETWORKS / "weights" / "combined.json"
     return _NETWORKS / "weights" / "real_bogus.safetensors"
 
 
 def shipped_models() -> list[Shipped]:
-    """What the package holds, the champion first; reads JSON and hashes, no weights."""
-    return [_network(), _features()]
+    """What the package holds, the champion last; reads JSON and hashes, no weights."""
+    return [_network(), _features(), _combined()]
+
+
+def _combined() -> Shipped:
+    path = shipped_weights(ScoringModel.Family.COMBINED)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = _hash(path)
+    report = content["record"].pop("held_out")
+    return Shipped(
+        family=ScoringModel.Family.COMBINED,
+        role=ScoringModel.Role.CHAMPION,
+        name=content["name"],
+        version=sha256[:12],
+        sha256=sha256,
+        record=content,
+        report=report,
+    )
 
 
 def _network() -> Shipped:
@@ -43,7 +61,7 @@ def _network() -> Shipped:
     sha256 = _hash(path)
     return Shipped(
         family=ScoringModel.Family.NETWORK,
-        role=ScoringModel.Role.CHAMPION,
+        role=ScoringModel.Role.SHADOW,
         name="real-bogus network",
         version=sha256[:12],
         sha256=sha256,

@@ -34,7 +34,7 @@ _MIN_TRUE_SNR = 3.0
 
 
 @dataclass(frozen=True)
-class _RawPair:
+class RawPair:
     """Two raw frames, and (x, y, sign) of what changed between them on the later one's pixels."""
 
     earlier: Image
@@ -72,7 +72,7 @@ class LabelledCandidates:
 
 def simulate_candidates(regime: Regime, *, seed: int) -> LabelledCandidates:
     """Candidates of one simulated pair, labelled by its truth."""
-    pair = _simulate(regime, seed=seed)
+    pair = simulate_pair_of(regime, seed=seed)
     measured, fwhm = _measure_pair(pair, regime)
     label = _label(measured, pair.changes, fwhm_pix=fwhm)
     kept = [(m, is_real) for m, is_real in zip(measured, label, strict=True) if is_real is not None]
@@ -96,7 +96,7 @@ def join_candidates(parts: Sequence[LabelledCandidates]) -> LabelledCandidates:
     )
 
 
-def _simulate(regime: Regime, *, seed: int) -> _RawPair:
+def simulate_pair_of(regime: Regime, *, seed: int) -> RawPair:
     """Two raw frames with the regime's faults and changes put in."""
     pair = simulate_pair(replace(regime.pair, seed=seed))
     rng = np.random.default_rng([seed, 4])
@@ -110,7 +110,7 @@ def _simulate(regime: Regime, *, seed: int) -> _RawPair:
     changes = np.column_stack([x, y, np.full(len(x), sign)])
     later, variables = _vary_stars(later, psf, rng, n_stars=regime.n_variable_stars)
     later = _warm_columns(later, rng, n_columns=regime.n_warm_columns)
-    return _RawPair(earlier, later, np.concatenate([changes, variables]))
+    return RawPair(earlier, later, np.concatenate([changes, variables]))
 
 
 def _vary_stars(
@@ -152,7 +152,7 @@ def _warm_columns(image: Image, rng: np.random.Generator, *, n_columns: int) -> 
     return image.with_(data=data)
 
 
-def _measure_pair(pair: _RawPair, regime: Regime) -> tuple[list[Measurement], float]:
+def _measure_pair(pair: RawPair, regime: Regime) -> tuple[list[Measurement], float]:
     """The real pipeline from two raw frames to measured candidates, and the PSF's FWHM [pix]."""
     config = PreprocessConfig(find_cosmic_rays=regime.find_cosmic_rays)
     science, reference = (

@@ -161,12 +161,12 @@ def curves(score: Values, is_real: Truth) -> dict[str, Json] | None:
     """
     if _is_one_class(is_real):
         return None
-    fpr, tpr, _ = roc_curve(is_real, score)
+    passing, found, _ = roc_curve(is_real, score)
     precision, recall, _ = precision_recall_curve(is_real, score)
     tenth = np.minimum((score * _BINS).astype(np.int64), _BINS - 1)
     bins = [tenth == k for k in range(_BINS) if (tenth == k).any()]
     return {
-        "roc": _thinned(fpr, tpr),
+        "roc": _thinned(passing, found),
         "pr": _thinned(recall[::-1], precision[::-1]),
         "reliability": [
             [round(float(score[b].mean()), 4), round(float(is_real[b].mean()), 4), int(b.sum())]
@@ -181,6 +181,42 @@ def _thinned(x: Values, y: Values) -> list[list[float]]:
     wanted = np.linspace(0.0, length[-1], min(_N_POINTS, len(x)))
     rows = np.unique(np.searchsorted(length, wanted, side="left").clip(0, len(x) - 1))
     return [[round(float(x[i]), 4), round(float(y[i]), 4)] for i in rows]
+
+
+def compare(
+    score: Values,
+    other: Values,
+    is_real: Truth,
+    *,
+    group: NDArray[np.str_],
+    seed: int = 1,
+    n_draws: int = 200,
+) -> dict[str, float | None]:
+    """By how much the average precision of one score is above another's on the same samples.
+
+    Parameters
+    ----------
+    score, other : NDArray[float64], shape (n,)
+        Two scores of each sample, finite.
+    is_real : NDArray[bool], shape (n,)
+        The truth.
+    group : NDArray[str], shape (n,)
+        What is drawn as a whole.
+    seed, n_draws : int
+        Of the draws; both scores are judged on the same ones.
+
+    Returns
+    -------
+    dict
+        ``value``, and ``low`` and ``high`` of its 95 % interval, as in ``judge``.
+    """
+    pair = np.column_stack([score, other])
+
+    def gain(both: Values, truth: Truth) -> float | None:
+        first, second = auc_pr(both[:, 0], truth), auc_pr(both[:, 1], truth)
+        return None if first is None or second is None else first - second
+
+    return _with_interval(gain, pair, is_real, draws=_draws(group, seed=seed, n_draws=n_draws))
 
 
 def _with_interval(

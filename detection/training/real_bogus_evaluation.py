@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +179,19 @@ def by_kind(samples: Prepared, score: Values) -> dict[str, Json]:
     return table
 
 
-def reduction(score: Values, samples: Prepared) -> dict[str, float | int | None]:
+class Counted(Protocol):
+    """Samples of which the truth and the significance are known."""
+
+    @property
+    def is_real(self) -> NDArray[np.bool_]:
+        """The truth."""
+
+    @property
+    def snr(self) -> Values:
+        """|Significance| [sigma]."""
+
+
+def reduction(score: Values, samples: Counted) -> dict[str, float | int | None]:
     """How many times fewer bogus pass where 1 % of the real at S/N 6 and above are lost."""
     counted = samples.is_real & (samples.snr >= _LOSS_SNR)
     bogus = score[~samples.is_real]

@@ -149,19 +149,25 @@ def _engine_maker(seed: int) -> Make:
     return lambda: simulate_engine_triplets(seed)
 
 
+def null_pair_files(part: str) -> Iterator[tuple[str, str]]:
+    """Earlier and later frame of each null pair in one folder of the test data."""
+    for night in _NIGHTS[part]:
+        for name in night[1:]:
+            yield f"{part}/{night[0]}", f"{part}/{name}"
+
+
 def _null_pairs(test_data: Path, read_raw: Callable[[Path], Image]) -> Iterator[tuple[str, Make]]:
     """Pairs of one night: its first frame is the reference of the others."""
     seed = 0
-    for part, nights in _NIGHTS.items():
+    for part in _NIGHTS:
         survey = part.split("/")[0].split("_")[0]
-        for night in nights:
-            for name in night[1:]:
-                seed += 1
-                pair = (test_data / part / night[0], test_data / part / name)
-                yield (
-                    f"null-{survey}-{seed:02d}",
-                    _null_maker(pair, survey, seed, read_raw=read_raw),
-                )
+        for earlier, later in null_pair_files(part):
+            seed += 1
+            pair = (test_data / earlier, test_data / later)
+            yield (
+                f"null-{survey}-{seed:02d}",
+                _null_maker(pair, survey, seed, read_raw=read_raw),
+            )
 
 
 def _null_maker(

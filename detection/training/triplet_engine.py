@@ -65,7 +65,7 @@ class Night:
 
 
 @dataclass(frozen=True)
-class _Frames:
+class Frames:
     """Two raw frames, the true changes (x, y, sign) on the later one, and what each is."""
 
     earlier: Image
@@ -139,10 +139,10 @@ def simulate_engine_triplets(seed: int) -> TripletSamples:
     """
     night = draw_night(seed)
     rng = np.random.default_rng([seed, 64])
-    frames = _simulate(night, rng)
+    frames = simulate_night(night, rng)
     config = PreprocessConfig(find_cosmic_rays=night.finds_cosmic_rays)
     earlier, later = (
-        preprocess_image(_as_delivered(frame), config) for frame in (frames.earlier, frames.later)
+        preprocess_image(as_delivered(frame), config) for frame in (frames.earlier, frames.later)
     )
     return _difference(
         frames,
@@ -182,13 +182,8 @@ def null_pair_triplets(
         If a frame has no PSF or the pair cannot be subtracted.
     """
     rng = np.random.default_rng([seed, 65])
-    first = preprocess_image(later)
-    psf = first.image.psf
-    if psf is None:
-        msg = f"{group}: the later frame has no PSF to put sources in with"
-        raise ValueError(msg)
-    injected, changes, kinds = _inject(later, first, psf, rng=rng, n_sources=n_injected)
-    frames = _Frames(earlier, injected, changes, kinds)
+    injected, changes, kinds = _inject(later, rng=rng, n_sources=n_injected)
+    frames = Frames(earlier, injected, changes, kinds)
     return _difference(
         frames,
         preprocess_image(earlier),
@@ -201,7 +196,7 @@ def null_pair_triplets(
     )
 
 
-def _simulate(night: Night, rng: np.random.Generator) -> _Frames:
+def simulate_night(night: Night, rng: np.random.Generator) -> Frames:
     """Two raw frames with the night's faults and changes put in."""
     pair = simulate_pair(night.pair)
     earlier, later, psf, names, sign = pair.reference, pair.science, pair.science_psf, "", 1.0
@@ -218,11 +213,11 @@ def _simulate(night: Night, rng: np.random.Generator) -> _Frames:
         for host in clear["host"]
     ]
     if night.n_variables:
-        stars = preprocess_image(_as_delivered(later))
+        stars = preprocess_image(as_delivered(later))
         later, varied = _vary_stars(later, stars, psf, rng=rng, n_stars=night.n_variables)
         changes = np.concatenate([changes, varied])
         kinds += ["variable"] * len(varied)
-    return _Frames(earlier, _spoil(later, rng, night=night), changes, kinds)
+    return Frames(earlier, _spoil(later, rng, night=night), changes, kinds)
 
 
 def _vary_stars(
@@ -243,18 +238,20 @@ def _vary_stars(
     return image.with_(data=data), table
 
 
+def inject_into(image: Image, rng: np.random.Generator, *, n_sources: int) -> tuple[Image, Values]:
+    """A raw frame with point sources put in, and their (x, y, sign)."""
+    injected, changes, _ = _inject(image, rng=rng, n_sources=n_sources)
+    return injected, changes
+
+
 def _inject(
-    image: Image,
-    done: Preprocessed,
-    psf: PsfField,
-    *,
-    rng: np.random.Generator,
-    n_sources: int,
+    image: Image, *, rng: np.random.Generator, n_sources: int
 ) -> tuple[Image, Values, list[str]]:
     """Put sources of S/N 5 to 150 on blank sky and beside what is there already."""
-    variance = done.image.variance
-    if variance is None:
-        msg = "the preprocessed frame has no variance"
+    done = preprocess_image(image)
+    variance, psf = done.image.variance, done.image.psf
+    if variance is None or psf is None:
+        msg = "the preprocessed frame has no variance or no PSF to put sources in with"
         raise ValueError(msg)
     ny, nx = image.shape
     margin = psf.size // 2 + 1
@@ -315,14 +312,14 @@ def _spoil(image: Image, rng: np.random.Generator, *, night: Night) -> Image:
     return image.with_(data=data)
 
 
-def _as_delivered(image: Image) -> Image:
+def as_delivered(image: Image) -> Image:
     """The frame with only the masks a camera delivers; the pipeline has to find the rest."""
     planes = np.uint16(MaskPlane.NO_DATA | MaskPlane.BAD_PIXEL)
     return image.with_(mask=(image.mask & planes).astype(np.uint16))
 
 
 def _difference(
-    frames: _Frames,
+    frames: Frames,
     earlier: Preprocessed,
     later: Preprocessed,
     *,
@@ -372,19 +369,32 @@ def _choose(is_real: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
     return np.sort(np.concatenate([np.flatnonzero(is_real == 1), bogus]))
 
 
+def label_peaks(peaks: Candidates, changes: Values, *, fwhm_pix: float) -> NDArray[np.int64]:
+    """1 real, 0 bogus, -1 where a true change (x, y, sign) is near but not there."""
+    return _match(peaks, changes, fwhm_pix=fwhm_pix)[0]
+
+
 def _label(
-    peaks: Candidates, frames: _Frames, *, fwhm_pix: float
+    peaks: Candidates, frames: Frames, *, fwhm_pix: float
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """1 real, 0 bogus, -1 where a true change is near but not there; and the kind of each."""
-    label = np.zeros(len(peaks), dtype=np.int64)
+    """As ``label_peaks``, and the kind of each."""
+    label, nearest = _match(peaks, frames.changes, fwhm_pix=fwhm_pix)
     kinds = ["residual"] * len(peaks)
-    if len(frames.changes) == 0 or len(peaks) == 0:
-        return label, kinds
-    distance, nearest = cKDTree(frames.changes[:, :2]).query(np.column_stack([peaks.x, peaks.y]))
-    distance = distance / fwhm_pix
-    same = (distance <= _SAME_FWHM) & (peaks.sign == frames.changes[nearest, 2])
-    label[distance <= _UNCLEAR_FWHM] = -1
-    label[same] = 1
-    for i in np.flatnonzero(same):
+    for i in np.flatnonzero(label == 1):
         kinds[i] = frames.kinds[nearest[i]]
     return label, kinds
+
+
+def _match(
+    peaks: Candidates, changes: Values, *, fwhm_pix: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels, and the true change nearest to each peak."""
+    label = np.zeros(len(peaks), dtype=np.int64)
+    if len(changes) == 0 or len(peaks) == 0:
+        return label, label
+    distance, nearest = cKDTree(changes[:, :2]).query(np.column_stack([peaks.x, peaks.y]))
+    distance = distance / fwhm_pix
+    same = (distance <= _SAME_FWHM) & (peaks.sign == changes[nearest, 2])
+    label[distance <= _UNCLEAR_FWHM] = -1
+    label[same] = 1
+    return label, nearest

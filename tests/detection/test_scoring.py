@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +13,13 @@ from django.apps import apps
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 
-from astrid_site.core.models import AuditEntry, FileKind
+from astrid_site.core.models import AuditEntry, FileKind, Job
 from astrid_site.core.storage import ChecksumError
 from detection.api import CandidateOutput
 from detection.models import Detection, ScoringModel
-from detection.services import adopt_shipped
+from detection.networks.combined import CombinedModel
+from detection.networks.feature_model import WEIGHTS_FILE
+from detection.services import adopt_shipped, promote
 from detection.services.scoring import (
     _LOADED,
     load_scorer,
@@ -24,6 +27,7 @@ from detection.services.scoring import (
     score_candidates,
 )
 from tests.catalog.factories import make_detection, make_detection_run
+from tests.web.factories import make_user
 
 Role = ScoringModel.Role
 
@@ -39,8 +43,15 @@ def draw_cutouts(n: int) -> np.ndarray:
     return planes.astype(np.float32)
 
 
-def measured(n: int) -> list[Any]:
-    return [SimpleNamespace(features={}) for _ in range(n)]
+def typical_features() -> dict[str, float]:
+    """The means of what the feature model was trained on."""
+    content = json.loads(WEIGHTS_FILE.read_text())
+    return {feature["name"]: feature["mean"] for feature in content["features"]}
+
+
+def measured(n: int, features: dict[str, float] | None = None) -> list[Any]:
+    told = typical_features() if features is None else features
+    return [SimpleNamespace(features=told) for _ in range(n)]
 
 
 def rows_of(n: int) -> list[Detection]:
@@ -52,30 +63,40 @@ def rows_of(n: int) -> list[Detection]:
     ]
 
 
+def said_by(row: Detection, family: str) -> dict[str, Any]:
+    key = str(ScoringModel.objects.get(family=family).pk)
+    return next(said for said in row.model_scores if said["model"] == key)
+
+
 @pytest.mark.django_db
 def test_every_model_is_asked_and_the_champion_is_shown() -> None:
-    cutouts = draw_cutouts(3)
-    cutouts[2, :3] = np.nan
-    scored = score_candidates(measured(3), cutouts)
-    rows = rows_of(3)
+    scored = score_candidates(measured(2), draw_cutouts(2))
+    rows = rows_of(2)
     scored.write(rows)
     scored.save()
     Detection.objects.bulk_create(rows)
     champion = ScoringModel.objects.get(role=Role.CHAMPION)
-    first = rows[0].model_scores[0]
+    assert champion.family == "combined"
+    first, row = rows[0].model_scores[0], rows[0]
     assert first["model"] == str(champion.pk)
-    assert (first["score"], first["score_error"]) == (rows[0].real_bogus, rows[0].real_bogus_error)
-    assert first["score"] > 0.9
-    assert 0.0 <= first["score_error"] < 0.2
-    assert rows[0].scorer == str(champion)
-    # nothing was measured, so the feature model cannot tell, and says why
-    (other,) = [s for s in rows[0].model_scores if s["name"] == "feature model"]
-    assert other["score"] is None
-    assert other["reason"].startswith("not measured: ")
+    assert (first["score"], first["score_error"]) == (row.real_bogus, row.real_bogus_error)
+    assert row.scorer == str(champion)
+    network, features = said_by(row, "network"), said_by(row, "features")
+    assert network["score"] > 0.9
+    assert 0.0 <= network["score_error"] < 0.2
+    assert features["score_error"] is None
+    # the logits of both, weighed as fitted
+    terms = CombinedModel.load()
+    logit = (
+        terms.feature_weight * np.log(features["score"] / (1 - features["score"]))
+        + terms.network_weight * np.log(network["score"] / (1 - network["score"]))
+        + terms.intercept
+    )
+    assert first["score"] == pytest.approx(1 / (1 + np.exp(-logit)))
 
 
 @pytest.mark.django_db
-def test_without_its_pixels_a_candidate_has_an_explicit_null() -> None:
+def test_where_a_part_cannot_tell_the_score_is_an_explicit_null_with_its_reason() -> None:
     cutouts = draw_cutouts(2)
     cutouts[1, :3] = np.nan
     rows = rows_of(2)
@@ -83,7 +104,13 @@ def test_without_its_pixels_a_candidate_has_an_explicit_null() -> None:
     assert rows[0].real_bogus is not None
     assert (rows[1].real_bogus, rows[1].real_bogus_error, rows[1].scorer) == (None, None, "")
     assert rows[1].model_scores[0]["score"] is None
-    assert rows[1].model_scores[0]["reason"] == "no pixels in the middle of science and difference"
+    assert rows[1].score_problem == "no pixels in the middle of science and difference"
+    assert said_by(rows[1], "features")["score"] is not None
+    # nothing was measured: the feature model cannot tell, and says what it misses
+    score_candidates(measured(2, {}), draw_cutouts(2)).write(rows)
+    assert rows[0].real_bogus is None
+    assert rows[0].score_problem.startswith("not measured: ")
+    assert [said["name"] for said in rows[0].other_scores] == ["real-bogus network"]
 
 
 @pytest.mark.django_db
@@ -150,10 +177,26 @@ def test_adopting_twice_changes_nothing_and_new_weights_take_their_part() -> Non
 
 @pytest.mark.django_db
 def test_a_champion_that_a_person_chose_stays_when_new_weights_are_shipped() -> None:
-    ScoringModel.objects.filter(role=Role.CHAMPION).update(sha256="1" * 64, is_shipped=False)
+    chosen, person = ScoringModel.objects.get(family="features"), make_user("r", "researcher")
+    promote(chosen, person, gate=[])
+    ScoringModel.objects.filter(family="combined").update(sha256="1" * 64)
     adopt_shipped(apps=apps)
-    assert ScoringModel.objects.get(role=Role.CHAMPION).sha256 == "1" * 64
-    assert ScoringModel.objects.filter(role=Role.SHADOW, family="network").count() == 1
+    assert ScoringModel.objects.get(role=Role.CHAMPION) == chosen
+    old, new = ScoringModel.objects.filter(family="combined").order_by("created_at")
+    assert (old.role, new.role) == (Role.RETIRED, Role.SHADOW)
+
+
+@pytest.mark.django_db
+def test_another_family_may_take_the_place_of_the_champion_that_was_shipped_before() -> None:
+    ScoringModel.objects.filter(family="combined").delete()
+    ScoringModel.objects.filter(family="network").update(role=Role.CHAMPION)
+    make_detection()
+    adopt_shipped(apps=apps)
+    new = ScoringModel.objects.get(role=Role.CHAMPION)
+    assert new.family == "combined"
+    assert ScoringModel.objects.get(family="network").role == Role.SHADOW
+    # a worker brings the candidates that are there up to date
+    assert Job.objects.filter(kind="rescore", subject_id=new.pk).exists()
 
 
 @pytest.mark.django_db

@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from astrid_site.accounts import services
 from astrid_site.accounts.models import ApiKey, User
 from astrid_site.core.models import Job
+from detection.models import ScoringModel
 from differencing.models import DifferenceRun
 from preprocessing.models import CalibrationMaster
 from tests.web.factories import World
@@ -61,12 +62,19 @@ TABLE: dict[str, dict[str, int]] = {
     "curation:queue": reads(CURATOR),
     "curation:decide": {"POST": CURATOR},
     "curation:undo": {"POST": CURATOR},
+    "curation:presence": {"POST": CURATOR},
+    "curation:leave": {"POST": CURATOR},
     "curation:vet_candidate": reads(CURATOR),
     "catalog:list": reads(VIEWER),
     "catalog:without_place": reads(VIEWER),
     "catalog:detail": reads(VIEWER),
     "catalog:finder": reads(VIEWER),
     "catalog:epoch": reads(VIEWER),
+    "models:list": reads(VIEWER),
+    "models:detail": reads(VIEWER),
+    "models:promote": {"POST": RESEARCHER},
+    "models:roll_back": {"POST": RESEARCHER},
+    "models:role": {"POST": RESEARCHER},
     "accounts:login": reads(ANYBODY, POST=ANYBODY, PUT=ANYBODY),
     "accounts:logout": {"POST": ANYBODY},
     "accounts:password": reads(VIEWER, POST=VIEWER, PUT=VIEWER),
@@ -95,6 +103,8 @@ TABLE: dict[str, dict[str, int]] = {
     "api:camera-list": reads(VIEWER),
     "api:master-list": reads(VIEWER),
     "api:master-detail": reads(VIEWER),
+    "api:model-list": reads(VIEWER),
+    "api:model-detail": reads(VIEWER),
     "api:object-list": reads(VIEWER),
     "api:object-cone": reads(VIEWER),
     "api:object-detail": reads(VIEWER),
@@ -149,6 +159,8 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
     master = CalibrationMaster.objects.all()[0]
     pk = {"observation": frame.pk, "candidate": candidate.pk, "object": thing.pk}
     pk["master"] = master.pk
+    model = ScoringModel.objects.get(role=ScoringModel.Role.CHAMPION)
+    pk["model"] = model.pk
     general = {
         "observation_id": frame.pk,
         "object_id": thing.pk,
@@ -157,6 +169,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "reference_id": run.reference_id,
         "key_id": key.pk,
         "master_id": master.pk,
+        "model_id": model.pk,
     }
     return {
         name: by_name.get(name)

@@ -88,11 +88,11 @@ def test_curves_hold_the_areas_they_are_drawn_of_and_few_points() -> None:
     score = np.clip(rng.normal(np.where(truth, 0.65, 0.35), 0.18), 0.0, 1.0)
     found = curves(score, truth)
     assert found is not None
-    fpr, tpr = np.array(found["roc"]).T
-    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0.0, 0.0, 1.0, 1.0)
-    assert len(fpr) <= 101
+    passing, found_real = np.array(found["roc"]).T
+    assert (passing[0], found_real[0], passing[-1], found_real[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert len(passing) <= 101
     # a hundred chords of a smooth curve miss less than a thousandth of its area
-    assert np.trapezoid(tpr, fpr) == pytest.approx(roc_auc(score, truth), abs=2e-3)
+    assert np.trapezoid(found_real, passing) == pytest.approx(roc_auc(score, truth), abs=2e-3)
     recall, precision = np.array(found["pr"]).T
     assert np.trapezoid(precision, recall) == pytest.approx(auc_pr(score, truth), abs=5e-3)
     assert sum(count for _, _, count in found["reliability"]) == 4000
