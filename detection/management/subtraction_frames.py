@@ -29,11 +29,7 @@ class Frames:
 
     def judge(self, subtraction: Subtraction) -> Subtraction:
         """The subtraction, no better than "downgrade" where there are doubts."""
-        if not self.doubts:
-            return subtraction
-        quality = "downgrade" if subtraction.quality == "pass" else subtraction.quality
-        reasons = (*subtraction.quality_reasons, *self.doubts)
-        return replace(subtraction, quality=quality, quality_reasons=reasons)
+        return subtraction.doubted(self.doubts)
 
 
 def bring_together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ Float64 = NDArray[np.float64]
 _GRID = 9
 # what is less is the pointing error that every header has
 _CONTRADICTED_PIX = 3.0
+_CONTRADICTED_DEG = 1.0
 
 
 class PixelMap(Protocol):
@@ -39,12 +40,22 @@ class TiedWcs:
     rms_pix : float
         How well it carries the registration [science pix].
     shift_pix : float or None
-        Mean correction of the frame's own world coordinates [pix]; None where it had none.
+        Mean correction of the frame's own world coordinates [pix]; None where it had none, or
+        they lie on the other side of the sky.
+    turn_deg : float
+        By how much the frame is turned against its own world coordinates.
+    is_mirrored : bool
+        Whether it is mirrored against them.
+    is_elsewhere : bool
+        Whether they lie on the other side of the sky, where they can tell nothing.
     """
 
     wcs: WCS
     rms_pix: float
     shift_pix: float | None
+    turn_deg: float = 0.0
+    is_mirrored: bool = False
+    is_elsewhere: bool = False
 
 
 def tie_wcs(
@@ -82,32 +93,63 @@ def tie_wcs(
     x, y = grid_x.ravel(), grid_y.ravel()
     ra, dec = reference.celestial.all_pix2world(*registration.to_reference(x, y), 0)
     if science is None:
-        sky = SkyCoord(ra, dec, unit="deg")
-        fitted = fit_wcs_from_points((x, y), sky, projection="TAN")
-        fitted.array_shape = shape
-        return TiedWcs(fitted, _rms(fitted, x, y, ra=ra, dec=dec), None)
+        return _fit_anew(x, y, ra=ra, dec=dec, shape=shape)
     believed_x, believed_y = science.celestial.all_world2pix(ra, dec, 0, maxiter=50, quiet=True)
-    tied = _correct(science, np.stack([x, y]), np.stack([believed_x, believed_y]))
-    shift = float(np.hypot((believed_x - x).mean(), (believed_y - y).mean()))
-    return TiedWcs(tied, _rms(tied, x, y, ra=ra, dec=dec), shift)
+    if not (np.isfinite(believed_x).all() and np.isfinite(believed_y).all()):
+        return replace(_fit_anew(x, y, ra=ra, dec=dec, shape=shape), is_elsewhere=True)
+    matrix, offset = _affine(np.stack([x, y]), np.stack([believed_x, believed_y]))
+    tied = _correct(science, matrix, offset)
+    return TiedWcs(
+        wcs=tied,
+        rms_pix=_rms(tied, x, y, ra=ra, dec=dec),
+        shift_pix=float(np.hypot((believed_x - x).mean(), (believed_y - y).mean())),
+        turn_deg=abs(float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))),
+        is_mirrored=bool(np.linalg.det(matrix) < 0.0),
+    )
+
+
+def _fit_anew(
+    x: Float64, y: Float64, *, ra: Float64, dec: Float64, shape: tuple[int, int]
+) -> TiedWcs:
+    """World coordinates from where the reference has the pixels of a frame alone."""
+    fitted = fit_wcs_from_points((x, y), SkyCoord(ra, dec, unit="deg"), projection="TAN")
+    fitted.array_shape = shape
+    return TiedWcs(fitted, _rms(fitted, x, y, ra=ra, dec=dec), None)
 
 
 def describe_tie(tied: TiedWcs) -> str | None:
     """How wrong a frame's own world coordinates were, where they were off by pixels."""
-    if tied.shift_pix is None or tied.shift_pix <= _CONTRADICTED_PIX:
+    flaws = []
+    if tied.is_elsewhere:
+        flaws.append("elsewhere on the sky")
+    elif tied.shift_pix is not None and tied.shift_pix > _CONTRADICTED_PIX:
+        scale = float(np.sqrt(abs(np.linalg.det(tied.wcs.celestial.pixel_scale_matrix)))) * 3600.0
+        flaws.append(f"{_angle(tied.shift_pix * scale)} off")
+    if tied.is_mirrored:
+        flaws.append("mirrored")
+    elif tied.turn_deg > _CONTRADICTED_DEG:
+        flaws.append(f"turned by {tied.turn_deg:.0f} degrees")
+    if not flaws:
         return None
-    scale = float(np.sqrt(abs(np.linalg.det(tied.wcs.celestial.pixel_scale_matrix)))) * 3600.0
     return (
-        f"the science image's WCS is {tied.shift_pix * scale:.1f} arcsec off by the stars; "
+        f"the science image's WCS is {' and '.join(flaws)} by the stars; "
         "the reference's was believed"
     )
 
 
-def _correct(science: WCS, true: Float64, believed: Float64) -> WCS:
-    """Fold the affine map from true to believed pixels into the linear part of a WCS."""
+def _angle(arcsec: float) -> str:
+    return f"{arcsec:.1f} arcsec" if arcsec < 100.0 else f"{arcsec / 60.0:.1f} arcmin"
+
+
+def _affine(true: Float64, believed: Float64) -> tuple[Float64, Float64]:
+    """Matrix and offset of the affine map from true to believed pixels, (2, n) each."""
     design = np.column_stack([true.T, np.ones(true.shape[1])])
     solution, *_ = np.linalg.lstsq(design, believed.T, rcond=None)
-    matrix, offset = solution[:2].T, solution[2]
+    return np.asarray(solution[:2].T), np.asarray(solution[2])
+
+
+def _correct(science: WCS, matrix: Float64, offset: Float64) -> WCS:
+    """Fold the affine map from true to believed pixels into the linear part of a WCS."""
     cards = wcs_cards(science.celestial)
     linear = science.celestial.pixel_scale_matrix @ matrix
     # FITS pixels count from 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -130,3 +130,10 @@ class Subtraction:
     quality: Verdict
     quality_reasons: tuple[str, ...]
     kernel_stamps: FloatArray | None = None
+
+    def doubted(self, doubts: tuple[str, ...]) -> Subtraction:
+        """The same, no better than "downgrade" where there are doubts about the frames."""
+        if not doubts:
+            return self
+        quality: Verdict = "downgrade" if self.quality == "pass" else self.quality
+        return replace(self, quality=quality, quality_reasons=(*self.quality_reasons, *doubts))

@@ -34,6 +34,7 @@ from preprocessing.services import (
 
 if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
+    from differencing.algorithms.astrometry import TiedWcs
     from differencing.algorithms.subtraction import Subtraction, SubtractionConfig
     from preprocessing.algorithms.registration import Registration
     from preprocessing.algorithms.stars import StarList
@@ -76,6 +77,8 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
         If the frames cannot be registered or matched, the world coordinates are wrong, or the
         difference fails its quality judgement; carries the numbers.
     """
+    from differencing.algorithms.astrometry import describe_tie
+
     clock = _Clock()
     with clock.step("read"):
         frames = _load_frames(run)
@@ -87,18 +90,20 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.3, "warping the reference")
     with clock.step("warp"):
         template, science, tied = _align(frames, registration)
+    doubt = None if tied is None else describe_tie(tied)
     progress(0.45, "subtracting")
     config = _config(run)
     with clock.step("subtract"):
         subtraction = _subtract(template, science, frames.science_stars, config=config)
     subtraction = _with_order_of_epochs(run, frames.reference, subtraction)
+    subtraction = subtraction.doubted((doubt,) if doubt else ())
     progress(0.8, "storing the difference")
     with clock.step("store"):
         files = _store(run, science, template, subtraction=subtraction, stars=frames.science_stars)
     metrics = {
         **subtraction.metrics,
         **_registration_metrics(registration),
-        **tied,
+        **_tie_metrics(tied),
         **difference_numbers(subtraction, template),
         **difference_depth(frames.science_image, science, subtraction),
         "quality": subtraction.quality,
@@ -146,9 +151,7 @@ def _register(frames: _Frames, min_overlap: float) -> Registration:
     return registration
 
 
-def _align(
-    frames: _Frames, registration: Registration
-) -> tuple[Image, Image, dict[str, float | None]]:
+def _align(frames: _Frames, registration: Registration) -> tuple[Image, Image, TiedWcs | None]:
     """Template on the science grid and flux scale; science with the reference's sky positions."""
     from differencing.algorithms.astrometry import tie_wcs
     from preprocessing.algorithms.warp import warp
@@ -156,13 +159,18 @@ def _align(
     science = frames.science
     scale = flux_scale(registration, frames.template, science)
     template = rescale(warp(frames.template, registration, shape=science.shape), scale)
-    tied: dict[str, float | None] = {}
+    tied = None
     if frames.template.wcs is not None:
-        found = tie_wcs(science.wcs, frames.template.wcs, registration, shape=science.shape)
-        science = science.with_(wcs=found.wcs)
-        tied = {"wcs_tie_rms_pix": found.rms_pix, "wcs_tie_shift_pix": found.shift_pix}
+        tied = tie_wcs(science.wcs, frames.template.wcs, registration, shape=science.shape)
+        science = science.with_(wcs=tied.wcs)
     template = template.with_(wcs=science.wcs, zero_point=science.zero_point, unit=science.unit)
     return template, science, tied
+
+
+def _tie_metrics(tied: TiedWcs | None) -> dict[str, float | None]:
+    if tied is None:
+        return {}
+    return {"wcs_tie_rms_pix": tied.rms_pix, "wcs_tie_shift_pix": tied.shift_pix}
 
 
 def _config(run: ProcessingRun) -> SubtractionConfig:

@@ -59,7 +59,7 @@ def _compare(
     from preprocessing.algorithms.registration import register
 
     try:
-        register(reference, reference_stars, science, science_stars=stars)
+        found = register(reference, reference_stars, science, science_stars=stars)
     except NoWorkError:
         return
     except AlgorithmError as error:
@@ -69,6 +69,8 @@ def _compare(
             return
         how = "pixels" if "significance" in error.numbers else "stars"
         raise _wrong(float(cast(float, offset)), witness, how=f"their {how} match") from error
+    if found.method == "stars" and found.wcs_offset_arcsec is not None:
+        raise _wrong(found.wcs_offset_arcsec, witness, how="their stars match")
 
 
 def _wrong(offset_arcsec: float, witness: Observation, *, how: str) -> AlgorithmError:

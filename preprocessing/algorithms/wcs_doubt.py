@@ -18,11 +18,56 @@ _ENOUGH_TO_JUDGE = 8
 # with this many, one is still believed that puts a third of them where the reference has them
 _ENOUGH_TO_DOUBT = 3
 _COINCIDENCE_PIX = 3.0
+# a pattern that lies this near to where the WCS puts it confirms it
+_SAME_PLACE_PIX = 3.0
+# a pattern is believed against a WCS if it is of so many stars and of this share of those in
+# common: unrelated fields of 8,000 stars per million pixels have 3 % of theirs in common
+_PATTERN_STARS = 12
+_PATTERN_SHARE = 0.3
 _TURNS = {
     "mirrored left to right": np.s_[:, ::-1],
     "mirrored top to bottom": np.s_[::-1, :],
     "upside down": np.s_[::-1, ::-1],
 }
+
+
+def is_placed_as(prior: PlaneMap, coarse: PlaneMap, shape: tuple[int, int]) -> bool:
+    """Whether two maps put a frame on the same place, turned and scaled alike."""
+    x, y = frame_grid(shape, 5)
+    to_x, to_y = prior(x, y)
+    at_x, at_y = coarse(x, y)
+    # the median: a similarity fitted in the middle misses a distorted corner
+    return bool(np.median(np.hypot(to_x - at_x, to_y - at_y)) <= _SAME_PLACE_PIX)
+
+
+def share_of_stars(
+    maps: tuple[PlaneMap, ...],
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    science_stars: StarList,
+    *,
+    n_matched: int,
+) -> float:
+    """Matched stars over those that both frames should show under a map."""
+    seen = _stars_in_common(maps, reference, reference_stars, science, science_stars)
+    return n_matched / max(seen, 1)
+
+
+def is_pattern_trusted(
+    maps: tuple[PlaneMap, ...],
+    reference: Image,
+    reference_stars: StarList,
+    science: Image,
+    science_stars: StarList,
+    *,
+    n_matched: int,
+) -> bool:
+    """Whether a match of star patterns is worth more than the world coordinates against it."""
+    if n_matched < _PATTERN_STARS:
+        return False
+    stars = maps, reference, reference_stars, science, science_stars
+    return share_of_stars(*stars, n_matched=n_matched) >= _PATTERN_SHARE
 
 
 def refuse_unconfirmed_wcs(
@@ -40,7 +85,7 @@ def refuse_unconfirmed_wcs(
     AlgorithmError
         Carries ``n_stars`` and ``n_matched``.
     """
-    seen = _stars_in_common(prior, reference, reference_stars, science, science_stars)
+    seen = _stars_in_common((prior,), reference, reference_stars, science, science_stars)
     if seen < _ENOUGH_TO_DOUBT:
         return
     pairs = match_stars((prior,), reference_stars, science_stars, radius=_COINCIDENCE_PIX)
@@ -58,18 +103,18 @@ def refuse_unconfirmed_wcs(
 
 
 def _stars_in_common(
-    prior: PlaneMap,
+    maps: tuple[PlaneMap, ...],
     reference: Image,
     reference_stars: StarList,
     science: Image,
     science_stars: StarList,
 ) -> int:
     """Clean stars that should be seen in both frames: the lesser count within the overlap."""
-    x, y = prior(science_stars.x, science_stars.y)
+    x, y = apply_maps(maps, science_stars.x, science_stars.y)
     ours = science_stars.is_star & is_within(x, y, reference.shape)
     # a deeper frame saturates on the stars of a shallower one
     ours[ours] = ~_is_lost(reference, x[ours], y[ours])
-    corners = apply_maps((prior,), *frame_grid(science.shape, 9))
+    corners = apply_maps(maps, *frame_grid(science.shape, 9))
     inside = (reference_stars.x > corners[0].min()) & (reference_stars.x < corners[0].max())
     inside &= (reference_stars.y > corners[1].min()) & (reference_stars.y < corners[1].max())
     theirs = reference_stars.is_star & inside

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from astropy.wcs import WCS, NoConvergence
 from numpy.typing import NDArray
@@ -89,14 +91,20 @@ def vote_offset(
     return np.asarray(np.median(offset[members], axis=0))
 
 
-def wcs_error_arcsec(coarse: PlaneMap, reference: Image, science: Image) -> float | None:
+def wcs_error_arcsec(
+    to_reference: Callable[[Float64, Float64], tuple[Float64, Float64]],
+    reference: Image,
+    science: Image,
+) -> float | None:
     """Angle on the sky between where the stars and where the WCS put the frame's centre."""
     if reference.wcs is None or science.wcs is None:
         return None
     ny, nx = science.shape
     x, y = np.array([(nx - 1) / 2.0]), np.array([(ny - 1) / 2.0])
     ra1, dec1 = (np.radians(v) for v in science.wcs.celestial.all_pix2world(x, y, 0))
-    ra2, dec2 = (np.radians(v) for v in reference.wcs.celestial.all_pix2world(*coarse(x, y), 0))
+    ra2, dec2 = (
+        np.radians(v) for v in reference.wcs.celestial.all_pix2world(*to_reference(x, y), 0)
+    )
     hav = np.sin((dec2 - dec1) / 2) ** 2
     hav = hav + np.cos(dec1) * np.cos(dec2) * np.sin((ra2 - ra1) / 2) ** 2
     return float(np.degrees(2 * np.arcsin(np.sqrt(np.clip(hav[0], 0, 1)))) * 3600.0)

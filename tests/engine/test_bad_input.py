@@ -160,6 +160,36 @@ def test_frames_of_other_sky_are_refused(files: Files, tmp_path: Path) -> None:
     assert "covers 0.0 % of the frame" in refuse(files.reference, honest, tmp_path / "out")
 
 
+def test_a_wcs_off_by_minutes_of_arc_is_said_and_the_stars_are_believed(
+    files: Files, good: Run, tmp_path: Path
+) -> None:
+    header = header_of(files.pair.science)
+    frame = files.write(
+        tmp_path / "off.fits", files.pair.science.data, CRVAL2=header["CRVAL2"] + 4.0 / 60.0
+    )
+    done = run(files.reference, frame, tmp_path / "out")
+    assert done.record["quality"] == "downgrade"
+    assert "WCS is 4.0 arcmin off by the stars" in done.warnings
+    assert done.record["registration"]["rms_pix"] < 0.1
+    mine, theirs = (
+        Table.read(each.output / "candidates.ecsv", format="ascii.ecsv") for each in (done, good)
+    )
+    assert len(mine) == len(theirs)
+    # both lie where the reference has them: the same stars tie both
+    assert np.abs(np.array(mine["dec"]) - np.array(theirs["dec"])).max() * 3600.0 < 0.05
+
+
+def test_a_frame_upside_down_under_its_wcs_is_said_and_differenced(
+    files: Files, good: Run, tmp_path: Path
+) -> None:
+    frame = files.write(tmp_path / "turned.fits", files.pair.science.data[::-1, ::-1].copy())
+    done = run(files.reference, frame, tmp_path / "out")
+    assert "turned by 180 degrees by the stars" in done.warnings
+    assert done.record["quality"] == "downgrade"
+    # noise decides of a candidate at the threshold
+    assert abs(done.record["n_candidates"] - good.record["n_candidates"]) <= 1
+
+
 @pytest.mark.parametrize("name", ["absent.fits", "."])
 def test_a_file_that_is_none_is_refused_by_name(files: Files, tmp_path: Path, name: str) -> None:
     assert str(tmp_path) in refuse(files.reference, tmp_path / name, tmp_path / "out")

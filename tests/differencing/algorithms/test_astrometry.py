@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from differencing.algorithms.astrometry import tie_wcs
+from differencing.algorithms.astrometry import describe_tie, tie_wcs
 
 SHAPE = (300, 400)
 
@@ -56,3 +56,40 @@ def test_a_frame_without_a_wcs_gets_the_reference_s() -> None:
     back = tied.wcs.all_world2pix(*wanted, 0)
     assert np.hypot(back[0] - x, back[1] - y).max() < 0.01
     assert tied.shift_pix is None
+
+
+class UpsideDown:
+    """Registration of a frame that is turned by half a circle about its centre."""
+
+    def to_reference(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return SHAPE[1] - 1.0 - x, SHAPE[0] - 1.0 - y
+
+
+class Still:
+    """Registration of frames on one grid."""
+
+    def to_reference(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x, y
+
+
+@pytest.mark.parametrize(
+    ("registration", "science", "words"),
+    [
+        (Still(), make_wcs(150.0, 2.0), None),
+        (Still(), make_wcs(150.0, 2.0 + 20.0 / 3600.0), "is 20.0 arcsec off by the stars"),
+        (Still(), make_wcs(150.0, 2.0 + 4.0 / 60.0), "is 4.0 arcmin off by the stars"),
+        (UpsideDown(), make_wcs(150.0, 2.0), "is turned by 180 degrees by the stars"),
+        (Still(), make_wcs(330.0, -2.0), "is elsewhere on the sky by the stars"),
+    ],
+)
+def test_a_wcs_that_the_stars_contradict_is_said_and_replaced(
+    registration: Still | UpsideDown, science: WCS, words: str | None
+) -> None:
+    reference = make_wcs(150.0, 2.0)
+    tied = tie_wcs(science, reference, registration, shape=SHAPE)
+    assert tied.rms_pix < 0.01
+    x, y = np.array([10.0, 390.0]), np.array([20.0, 280.0])
+    wanted = reference.all_pix2world(*registration.to_reference(x, y), 0)
+    assert np.abs(np.array(tied.wcs.all_pix2world(x, y, 0)) - np.array(wanted)).max() < 3e-6
+    said = describe_tie(tied)
+    assert said is None if words is None else words in said
