@@ -249,13 +249,8 @@ def _relation(value: float | None, *, limit: float, margin: float | None) -> str
 def warnings(detection: Detection) -> list[str]:
     """What should make one careful with this candidate."""
     said = [_PLANE_WARNINGS[n] for n in plane_names(detection.mask_flags) if n in _PLANE_WARNINGS]
-    frame = detection.observation
-    margin = min(
-        detection.x,
-        detection.y,
-        frame.image_width - 1 - detection.x,
-        frame.image_height - 1 - detection.y,
-    )
+    ny, nx = selectors.frame_shape(detection)
+    margin = min(detection.x, detection.y, nx - 1 - detection.x, ny - 1 - detection.y)
     edge = _PLANE_WARNINGS[MaskPlane.EDGE.name or "EDGE"]
     if margin < SIZE // 2 and edge not in said:
         said.append(f"{margin:.0f} pix from the edge of the frame: the cutout runs off it")

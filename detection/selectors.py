@@ -121,6 +121,18 @@ def _pixel_packet(digest: str, key: UUID) -> bytes:
     return packet
 
 
+def frame_shape(detection: Detection) -> tuple[int, int]:
+    """(ny, nx) of the calibrated frame, in which a candidate's pixels count; the raw may differ.
+
+    Of what older versions worked through the raw frame's is all that is known.
+    """
+    stored = _pair_tiles(detection) or _frame_tiles(detection)
+    if stored is None:
+        return detection.observation.image_height, detection.observation.image_width
+    ny, nx = open_views(stored).index["shape"]
+    return ny, nx
+
+
 def with_pixels(rows: QuerySet[Detection]) -> QuerySet[Detection]:
     """Candidates with the files that their pixels are in."""
     return rows.select_related(

@@ -21,6 +21,7 @@ class _Words:
     low: str = ""
     high: str = ""
     is_fraction: bool = False
+    unit: str = ""
 
 
 _NUMBERS = {
@@ -42,7 +43,7 @@ _NUMBERS = {
         is_fraction=True,
     ),
     "model_shift_pix": _Words(
-        "the match in position", high="stars are displaced between the two images, in pixels"
+        "the match in position", high="stars are displaced between the two images", unit="pix"
     ),
     "stars_left": _Words(
         "bright stars that were not subtracted",
@@ -83,7 +84,7 @@ _NUMBERS = {
         is_fraction=True,
     ),
     "n_blank": _Words(
-        "the blank sky", low="there is little blank sky to measure the noise on, in pixels"
+        "the blank sky", low="there is little blank sky to measure the noise on", unit="pix"
     ),
 }
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
@@ -98,17 +99,24 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Quality:
-    """The verdict on a difference and the reasons for it, for people."""
+    """The verdict on a difference and the reasons for it, for people.
+
+    ``label`` begins with the word that products and programs have for it.
+    """
 
     verdict: str
+    label: str
     method_reason: str
     reasons: tuple[str, ...]
 
 
 def quality_of(run: DifferenceRun) -> Quality:
     """What is said of one difference."""
+    verdict = _VERDICTS[DifferenceRun.Quality(run.quality)] if run.quality else ""
+    is_doubtful = run.quality not in ("", DifferenceRun.Quality.PASS)
     return Quality(
-        verdict=_VERDICTS[DifferenceRun.Quality(run.quality)] if run.quality else "",
+        verdict=verdict,
+        label=f"{run.quality}: {verdict}" if is_doubtful else run.quality,
         method_reason=plain_words(run.method_reason),
         reasons=tuple(plain_words(str(reason)) for reason in run.quality_reasons),
     )
@@ -218,7 +226,8 @@ def _show(value: float, words: _Words) -> str:
     text = str(significant(int(shown) if shown.is_integer() else shown, 3))
     if "." in text and "e" not in text:
         text = text.rstrip("0").rstrip(".")
-    return f"{text} %" if words.is_fraction else text
+    unit = "%" if words.is_fraction else words.unit
+    return f"{text} {unit}" if unit else text
 
 
 @dataclass(frozen=True)

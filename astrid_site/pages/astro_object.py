@@ -19,6 +19,7 @@ from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from curation.models import Verdict
 from curation.selectors import verdict_history
 from detection import pages as detection_pages
+from detection import selectors as detection_selectors
 from detection.models import Detection
 from differencing.models import DifferenceRun
 from preprocessing.models import ScienceImage
@@ -124,12 +125,12 @@ def _finder_view(astro_object: AstroObject, detection: Detection) -> detection_p
 
 def _finder_region(detection: Detection) -> pictures.Region:
     """A square with the object in it, moved so that it does not run off the frame."""
-    frame = detection.observation
-    size = min(FINDER_SIZE, frame.image_width, frame.image_height)
+    ny, nx = detection_selectors.frame_shape(detection)
+    size = min(FINDER_SIZE, nx, ny)
     size -= 1 - size % 2
     half = size // 2
-    x = min(max(round(detection.x), half), frame.image_width - 1 - half)
-    y = min(max(round(detection.y), half), frame.image_height - 1 - half)
+    x = min(max(round(detection.x), half), nx - 1 - half)
+    y = min(max(round(detection.y), half), ny - 1 - half)
     return pictures.Region(x, y, size)
 
 

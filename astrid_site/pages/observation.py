@@ -10,7 +10,7 @@ from astrid_site import pipeline
 from astrid_site.core.models import Job, StoredFile
 from astrid_site.core.status import TERMINAL_JOBS, TERMINAL_RUNS, JobState, RunStatus
 from astrid_site.pages.stage_pictures import StagePictures, stage_pictures
-from astrid_site.pages.view_files import has_images, stored_views
+from astrid_site.pages.view_files import frame_size, has_images, stored_views
 from catalog.models import AstroObject, ObjectDetection
 from detection.models import Detection
 from differencing.models import DifferenceRun
@@ -78,6 +78,7 @@ class ObservationPage:
     quality: Quality | None
     reason: str
     drawn: StagePictures
+    size: tuple[int, int]
     is_drawn: bool
     has_images: bool
     can_retry: bool
@@ -102,6 +103,7 @@ def observation_page(observation: Observation, *, show_all: bool = False) -> Obs
         quality=quality_of(difference) if difference else None,
         reason=plain_words(observation.reason),
         drawn=stage_pictures(observation),
+        size=frame_size(observation),
         is_drawn="preprocess" in stored_views(observation),
         has_images=has_images(observation),
         can_retry=observation.status in {RunStatus.FAILED, RunStatus.SKIPPED, RunStatus.CANCELLED},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
@@ -19,9 +19,9 @@ from astrid_site.pages.view_files import open_views, parts_url, stored_views
 from astrid_site.pages.zero_point import zero_point_rows
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
-from differencing.pages import QualityRow, quality_rows
+from differencing.pages import QualityRow, quality_of, quality_rows
 from observations.models import Observation
-from preprocessing.models import ScienceImage
+from preprocessing.models import CalibrationMaster, ScienceImage
 from preprocessing.services import PSF_NONE, PSF_OF_FEW_STARS
 
 #: Marks are this part of the frame's longer side.
@@ -123,6 +123,8 @@ class PreprocessPictures:
     depth: DepthView | None
     zero_point: tuple[tuple[str, str], ...]
     planes: tuple[BarRow, ...]
+    calibration: str
+    masters: tuple[CalibrationMaster, ...]
     summary: str
 
 
@@ -135,6 +137,8 @@ class DifferencePictures:
     residuals: Overlay
     histogram: HistogramView | None
     depth: DepthView | None
+    verdict: str
+    verdict_label: str
     quality: tuple[QualityRow, ...]
     summary: str
 
@@ -164,18 +168,20 @@ def stage_pictures(observation: Observation) -> StagePictures:
     preprocess = difference = None
     if stored := files.get("preprocess"):
         science = ScienceImage.objects.filter(observation=observation, preview_file=stored)
-        preprocess = _preprocess(observation, stored, science.latest("created_at").metrics)
+        science = science.select_related("bias_master", "dark_master", "flat_master")
+        preprocess = _preprocess(observation, stored, science.latest("created_at"))
     if stored := files.get("difference"):
         run = DifferenceRun.objects.filter(observation=observation, preview_file=stored)
         difference = _difference(observation, stored, run.latest("created_at"))
-    detect = _detect(observation) if difference else None
+    detect = _detect(observation, difference.residuals) if difference else None
     return StagePictures(preprocess, difference, detect)
 
 
 def _preprocess(
-    observation: Observation, stored: StoredFile, metrics: Mapping[str, Any]
+    observation: Observation, stored: StoredFile, image: ScienceImage
 ) -> PreprocessPictures:
-    views = open_views(stored)
+    views, metrics = open_views(stored), image.metrics
+    masters = (image.bias_master, image.dark_master, image.flat_master)
     url = parts_url(observation, "preprocess", stored)
     after = _image_url(observation, "science")
     shape = views.index["shape"]
@@ -196,6 +202,8 @@ def _preprocess(
         depth=draw_depth(metrics),
         zero_point=zero_point_rows(metrics),
         planes=_plane_bars(metrics.get("mask_counts") or {}, shape),
+        calibration=str(metrics.get("calibration") or ""),
+        masters=tuple(master for master in masters if master is not None),
         summary=_said(metrics, _FRAME_WORDS),
     )
 
@@ -218,6 +226,8 @@ def _difference(
         residuals=Overlay(_image_url(observation, "difference"), shape[1], shape[0], rings),
         histogram=draw_histogram(histogram) if histogram else None,
         depth=draw_depth(run.metrics),
+        verdict=run.quality,
+        verdict_label=quality_of(run).label,
         quality=tuple(quality_rows(run)),
         summary=_said(run.metrics, _DIFFERENCE_WORDS),
     )
@@ -235,19 +245,19 @@ def _chi2_label(low: float, high: float) -> str:
     return f"χ² from {low:g} on" if math.isinf(high) else f"χ² {low:g} to {high:g}"
 
 
-def _detect(observation: Observation) -> DetectPictures | None:
+def _detect(observation: Observation, frame: Overlay) -> DetectPictures | None:
+    """Candidates on the calibrated frame, which is as large as the difference."""
     run = DetectionRun.objects.filter(observation=observation).order_by("-created_at").first()
     if run is None or run.n_candidates is None:
         return None
-    shape = (observation.image_height, observation.image_width)
+    shape = (frame.height, frame.width)
     rows = Detection.objects.filter(run=run).values_list("x", "y", "is_kept")
     rings = (
         _rings("good", "kept", [row for row in rows if row[2]], shape),
         _rings("other", "failed a cut", [row for row in rows if not row[2]], shape),
     )
-    url = _image_url(observation, "difference")
     return DetectPictures(
-        marks=Overlay(url, shape[1], shape[0], rings),
+        marks=replace(frame, rings=rings),
         cuts=_cut_bars(run.metrics.get("failed_cuts") or {}, run.n_candidates),
         n_candidates=run.n_candidates,
         n_kept=run.n_kept or 0,

@@ -34,6 +34,16 @@ def tiles_of(run: ScienceImage | DifferenceRun) -> StoredFile | None:
     return file if file is not None and file.media_type == VIEWS_TYPE else None
 
 
+def frame_size(observation: Observation) -> tuple[int, int]:
+    """Columns and rows of the calibrated frame; of the raw one where there is no other yet."""
+    files = stored_views(observation)
+    stored = files.get("preprocess") or files.get("difference")
+    if stored is None:
+        return observation.image_width, observation.image_height
+    ny, nx = open_views(stored).index["shape"]
+    return nx, ny
+
+
 def has_images(observation: Observation) -> bool:
     """Whether there is anything that could be drawn."""
     rows = ScienceImage.objects.filter(observation=observation)

@@ -43,7 +43,7 @@ def test_every_finding_of_the_engine_is_said_without_a_name_of_code(value: float
             "coverage 0.612 is outside 0.8 to 1",
             "only a part of the frame could be compared (61.2 %, limit 80 %)",
         ),
-        ("n_blank 31 is outside 500 to inf", "(31, limit 500)"),
+        ("n_blank 31 is outside 500 to inf", "(31 pix, limit 500 pix)"),
         ("lag1 -0.31 is outside -0.2 to 0.2", "anticorrelated (\u22120.31, limit \u22120.2)"),
         ("lag1 could not be measured", "the correlation of neighbouring pixels could not be"),
     ],
