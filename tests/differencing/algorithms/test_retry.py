@@ -141,6 +141,25 @@ def test_a_kernel_that_fails_on_real_pixels_is_followed_by_another_method() -> N
     assert float(best.metrics["stars_left"] or 0) > 0.8
 
 
+def test_new_sources_are_no_stars_left_in_whichever_order_the_frames_come() -> None:
+    # 17 new sources of S/N 75 to 90 among stars of which only two are as bright: by the science
+    # image's stars alone nine tenths were left, and the verdict was "fail"
+    config = PairConfig(
+        seed=3,
+        shape=(384, 384),
+        star_density_per_mpix=300,
+        transient_density_per_mpix=120,
+        transient_snr=(75.0, 90.0),
+        host_fraction=0.0,
+    )
+    pair = simulate_pair(config)
+    science, reference = pair.calibrated_science(), pair.calibrated_reference()
+    forth = subtract(reference, science, stars=find_stars(science))
+    back = subtract(science, reference, stars=find_stars(reference))
+    assert forth.metrics["stars_left"] == back.metrics["stars_left"] == 0.0
+    assert forth.quality == back.quality
+
+
 def test_no_star_of_images_that_match_is_left() -> None:
     pair = simulate_pair(PairConfig(seed=2, shape=(384, 384), star_density_per_mpix=1200))
     science = pair.calibrated_science()
