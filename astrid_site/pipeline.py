@@ -40,7 +40,7 @@ from catalog.services import (
     wants_measuring,
 )
 from detection.models import DetectionRun
-from detection.services import RESCORE, run_detect
+from detection.services import MIRROR, RESCORE, run_detect, run_mirror
 from differencing.models import DifferenceRun, ReferenceRun
 from differencing.selectors import earlier_frames, named_frames, waiting_for_reference
 from differencing.services import run_difference, run_reference
@@ -248,6 +248,7 @@ HANDLERS: Mapping[str, Handler] = {
     MEASURE: run_measure_job,
     REDRAW: run_redraw,
     RESCORE: run_rescore,
+    MIRROR: run_mirror,
     BUILD_KIND: run_build_job,
 }
 

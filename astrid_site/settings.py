@@ -217,6 +217,9 @@ SECOND_METHOD = read_choice(
     "ASTRID_SECOND_METHOD", "", choices=("", "kernel", "zogy", "alard_lupton")
 )
 
+# the registry of models as MLflow shows it: a database here, or any server
+MLFLOW_URI = read_text("ASTRID_MLFLOW_URI", f"sqlite:///{DATA_DIR / 'mlflow' / 'mlflow.sqlite3'}")
+
 # --- people
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["astrid_site.accounts.backends.LoginBackend"]

@@ -1,5 +1,6 @@
 """Writing candidates: the search of a difference, their scores, and the models that give them."""
 
+from detection.services.mirror import MIRROR, run_mirror
 from detection.services.registry import (
     RESCORE,
     adopt_shipped,
@@ -19,6 +20,7 @@ from detection.services.scoring import (
 from detection.services.search import run_detect
 
 __all__ = [
+    "MIRROR",
     "RESCORE",
     "adopt_shipped",
     "models_in_service",
@@ -29,6 +31,7 @@ __all__ = [
     "rescore_run",
     "roll_back",
     "run_detect",
+    "run_mirror",
     "score_candidates",
     "set_role",
     "verify_weights",

@@ -16,6 +16,7 @@ from astrid_site.core.jobs import NextJob
 from astrid_site.core.models import AuditEntry, FileKind, Job
 from astrid_site.core.storage import put_bytes
 from detection.models import DetectionRun, ScoringModel
+from detection.services.mirror import request_mirror
 from detection.services.scoring import load_scorer
 from detection.services.shipped import Shipped, shipped_models
 
@@ -123,6 +124,7 @@ def register_network(
     with transaction.atomic():
         model.save()
         audit.record(None, "model.registered", model, after={"model": str(model)})
+        request_mirror(model)
     return model
 
 
@@ -148,6 +150,7 @@ def promote(model: ScoringModel, actor: User | None, *, gate: list[str]) -> None
         audit.record(
             actor, "model.promote", model, before=before, after={"model": str(model), "gate": gate}
         )
+        request_mirror(model)
 
 
 def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
@@ -173,6 +176,7 @@ def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
             before={"champion": str(champion.pk), "model": str(champion)},
             after={"model": str(before), "reason": reason},
         )
+        request_mirror(before)
     return before
 
 
@@ -198,6 +202,7 @@ def set_role(model: ScoringModel, role: str, actor: User | None) -> None:
         before = model.role
         _move(model, role)
         audit.record(actor, "model.role", model, before={"role": before}, after={"role": role})
+        request_mirror(model)
 
 
 def replaced_by(champion: ScoringModel) -> ScoringModel | None:

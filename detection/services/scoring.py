@@ -148,7 +148,7 @@ def load_scorer(model: ScoringModel) -> Scorer:
     if model.sha256 not in _LOADED:
         while len(_LOADED) >= _MAX_LOADED:
             del _LOADED[next(iter(_LOADED))]
-        with _weights(model) as path:
+        with open_weights(model) as path:
             _LOADED[model.sha256] = _read(model, path)
     return _LOADED[model.sha256]
 
@@ -174,7 +174,7 @@ def verify_weights(model: ScoringModel) -> None:
         If they are gone or are not those that the row names.
     """
     try:
-        with _weights(model):
+        with open_weights(model):
             pass
     except (OSError, ValueError) as error:
         msg = f"{model}: {error}"
@@ -244,7 +244,7 @@ def _as_json(model: ScoringModel, score: ModelScore) -> dict[str, Any]:
 
 def keep_weights(model: ScoringModel) -> StoredFile:
     """Keep shipped weights in the object store: the next version of AstrID ships others."""
-    with _weights(model) as path:
+    with open_weights(model) as path:
         return put_file(
             path,
             kind=FileKind.WEIGHTS,
@@ -253,7 +253,7 @@ def keep_weights(model: ScoringModel) -> StoredFile:
         )
 
 
-def _weights(model: ScoringModel) -> AbstractContextManager[Path]:
+def open_weights(model: ScoringModel) -> AbstractContextManager[Path]:
     """The file of the weights, its hash verified."""
     if model.file is not None:
         return local_copy(model.file)
