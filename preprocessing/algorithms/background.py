@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import is_bad
+from preprocessing.algorithms.sky_mesh import Mesh, box_means, lay_mesh, smooth_mesh, spread
 from preprocessing.algorithms.smoothing import gaussian_smooth
 
 FloatArray = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _MIN_BOX = 16
@@ -22,6 +24,15 @@ _SOURCE_SIGMA = 2.0
 _SMOOTHING = 1.5
 # pull from which on a smoothed pixel belongs to a source with wide wings
 _BRIGHT_SIGMA = 20.0
+# means of 2 x 2 pixels beyond this pull are sources or defects: four times their noise
+_CLIP_PULL = 2.0
+# a steep sky needs rounds until no box moves against the others by this share of the noise
+_SKY_ROUNDS = 4
+_SETTLED = 0.1
+_LEAST_TRUST = 0.1
+# growth of bright sources for the level: 18 pixels, where a star of 1e5 electrons and FWHM 6
+# leaves 1 % of the noise
+_WING_BLOCKS = 9
 # pulls that fix the width of the noise to 0.1 %
 _SAMPLE = 300_000
 # step between the pixels that tell the median of a map of boxes: half the least box
@@ -81,7 +92,7 @@ def row_bands(shape: tuple[int, int]) -> NDArray[np.intp]:
     return np.asarray((starts[:, None] + np.arange(height)).ravel())
 
 
-def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Background:
+def fit_background(image: Image, *, box: int = 64) -> Background:
     """Fit the sky of a frame on a mesh of boxes, sources masked in a second pass.
 
     Parameters
@@ -90,8 +101,6 @@ def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Back
         Frame with its mask; the variance is not used.
     box : int
         Width of a mesh box [pix]; made smaller on small frames.
-    filter_size : int
-        Width of the median filter over the mesh [boxes].
 
     Returns
     -------
@@ -103,6 +112,12 @@ def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Back
     ------
     AlgorithmError
         If every pixel is masked, or the frame is constant and has no noise at all.
+
+    Notes
+    -----
+    The level of a box is the clipped mean of its pixels over a first sky: on a slope it then
+    matters not where sources cover the box. Through the boxes goes a surface as stiff as their
+    scatter allows (``smooth_mesh``), which follows moonlight but not the noise of single boxes.
 
     References
     ----------
@@ -116,47 +131,119 @@ def fit_background(image: Image, *, box: int = 64, filter_size: int = 3) -> Back
     _require_noise(image.data, bad)
     data = np.ascontiguousarray(image.data, dtype=np.float32)
     size = _box_size(image.shape, box)
-    sources = find_source_pixels(data, bad=bad, box=size, filter_size=filter_size)
+    rough = _settled(_fit_rough(data, bad, box=size))
+    sources = _doubled(rough.sources, data.shape)
     left_out = bad | sources
     if np.count_nonzero(left_out) > (1.0 - _MIN_SKY_FRACTION) * bad.size:
         left_out = bad
-    fit = sep.Background(data, mask=left_out, bw=size, bh=size, fw=filter_size, fh=filter_size)
-    return _calibrate(data, fit, left_out=left_out, sources=sources)
+    level = spread(rough.levels, rough.mesh.scaled(image.shape))
+    return _calibrate(data, level, left_out=left_out, sources=sources, box=size)
 
 
-def find_source_pixels(
-    data: FloatArray, *, bad: BoolArray, box: int, filter_size: int = 3
-) -> BoolArray:
-    """Pixels of sources: connected and significant after smoothing, grown into their wings.
+@dataclass(frozen=True)
+class _Rough:
+    """A first sky on half the grid, and what stands out of it.
 
-    Parameters
+    Attributes
     ----------
-    data : NDArray[float32], shape (ny, nx)
-        Frame with its sky.
-    bad : NDArray[bool], shape (ny, nx)
-        Unusable pixels.
-    box, filter_size : int
-        Mesh of the rough sky that is taken off first, as in ``fit_background``.
+    pulls : NDArray[float32], shape (ny / 2, nx / 2)
+        Means of 2 x 2 pixels over the sky, in units of a pixel's noise.
+    noise : NDArray[float32], shape (ny / 2, nx / 2)
+        Noise of a pixel.
+    empty, sources : NDArray[bool], shape (ny / 2, nx / 2)
+        Where there is no pixel; where there is a source.
+    levels : NDArray[float64], shape of the mesh
+        The sky's mean over each box.
+    mesh : Mesh
+        The boxes, on half the grid.
+    """
 
-    Returns
-    -------
-    NDArray[bool], shape (ny, nx)
+    pulls: FloatArray
+    noise: FloatArray
+    empty: BoolArray
+    sources: BoolArray
+    levels: Float64
+    mesh: Mesh
 
-    Notes
-    -----
+
+def _fit_rough(data: FloatArray, bad: BoolArray, *, box: int) -> _Rough:
+    """The sky of clipped boxes, and the sources over it.
+
     Judged on means of 2 x 2 pixels, a quarter of the work: what is smoothed over four pixels and
     grown by two needs no finer grid.
     """
     means, empty = _halved(data, bad)
-    mesh = {"bw": box // 2, "bh": box // 2, "fw": filter_size, "fh": filter_size}
-    level = sep.Background(means, mask=empty, **mesh).back()
+    half = box // 2
+    mesh = lay_mesh(means.shape, half)
+    level, levels = _rough_level(means, empty, mesh, half=half)
     # the noise of a single pixel: that of a mean would grow with unresolved starlight
-    single = np.ascontiguousarray(data[::2, ::2])
-    noise = sep.Background(single, mask=np.ascontiguousarray(bad[::2, ::2]), **mesh).rms()
+    single = data[::2, ::2] - level
+    noise = sep.Background(
+        single, mask=np.ascontiguousarray(bad[::2, ::2]), bw=half, bh=half, fw=3, fh=3
+    ).rms()
+    noise = _positive(noise)
     means -= level
-    means /= _positive(noise)
+    means /= noise
     means[empty] = 0.0
-    smooth = gaussian_smooth(means, _SMOOTHING / 2.0)
+    return _Rough(means, noise, empty, _source_blocks(means), levels, mesh)
+
+
+def _rough_level(
+    means: FloatArray, empty: BoolArray, mesh: Mesh, *, half: int
+) -> tuple[FloatArray, Float64]:
+    """The sky before any source is known, on all blocks and as means of the boxes."""
+    boxes = sep.Background(means, mask=empty, bw=half, bh=half, fw=1, fh=1).back()
+    rows, columns = mesh.centres()
+    values = boxes[np.ix_(rows, columns)].astype(np.float64)
+    _, counts = box_means(np.zeros_like(means), empty, mesh, limit=1.0)
+    levels = smooth_mesh(values, _trust(counts, mesh), mesh)
+    return spread(levels, mesh), levels
+
+
+def _settled(rough: _Rough) -> _Rough:
+    """The sky between the sources, and the sources over that sky.
+
+    A box half covered by a source has its usable pixels on one side, and on a slope their mean is
+    not the box's. Over a sky that is nearly right they scatter around 0 wherever they lie.
+    """
+    rows, columns = rough.mesh.centres()
+    noise = rough.noise[np.ix_(rows, columns)].astype(np.float64)
+    for _ in range(_SKY_ROUNDS):
+        covered = rough.empty | _with_wings(rough)
+        pulls, counts = box_means(rough.pulls, covered, rough.mesh, limit=_CLIP_PULL)
+        # where all is covered the rough sky is better than none
+        trust = np.maximum(_trust(counts, rough.mesh), _LEAST_TRUST)
+        levels = smooth_mesh(rough.levels + pulls * noise, trust, rough.mesh)
+        change = levels - rough.levels
+        rough = replace(rough, levels=levels)
+        # an offset alone displaces no box against another
+        if np.abs((change - np.median(change)) / noise).max() < _SETTLED:
+            break
+        rough.pulls[...] -= spread(change, rough.mesh) / rough.noise
+        rough.pulls[rough.empty] = 0.0
+        rough = replace(rough, sources=_source_blocks(rough.pulls))
+    return rough
+
+
+def _trust(counts: Float64, mesh: Mesh) -> Float64:
+    """Share of half a box that is known."""
+    return np.asarray(np.minimum(counts / (0.5 * mesh.area()), 1.0))
+
+
+def _with_wings(rough: _Rough) -> BoolArray:
+    """Sources with the far wings of the bright ones; all free where that leaves no sky."""
+    covered = rough.sources
+    bright = rough.pulls > _BRIGHT_SIGMA
+    if bright.any():
+        covered = covered | _grown(bright, _WING_BLOCKS)
+    if np.count_nonzero(covered) > (1.0 - _MIN_SKY_FRACTION) * covered.size:
+        return np.zeros_like(covered)
+    return covered
+
+
+def _source_blocks(pulls: FloatArray) -> BoolArray:
+    """Blocks of sources: connected and significant after smoothing, grown into their wings."""
+    smooth = gaussian_smooth(pulls, _SMOOTHING / 2.0)
     # white noise smoothed by a Gaussian keeps 1 / (2 sigma sqrt(pi)) of its width
     limit = _SOURCE_SIGMA / (2.0 * _SMOOTHING * np.sqrt(np.pi)) * 1.5
     grown = _grown(smooth > limit, 1)
@@ -164,7 +251,7 @@ def find_source_pixels(
     bright = smooth > _BRIGHT_SIGMA
     if bright.any():
         grown |= _grown(bright, 5)
-    return _doubled(grown, data.shape)
+    return grown
 
 
 def _halved(data: FloatArray, bad: BoolArray) -> tuple[FloatArray, BoolArray]:
@@ -242,16 +329,24 @@ def _positive(noise: FloatArray) -> FloatArray:
 
 
 def _calibrate(
-    data: FloatArray, fit: sep.Background, *, left_out: BoolArray, sources: BoolArray
+    data: FloatArray, level: FloatArray, *, left_out: BoolArray, sources: BoolArray, box: int
 ) -> Background:
-    """Shift and stretch the fitted maps until source-free pulls have median 0 and width 1."""
-    level = np.asarray(fit.back(), dtype=np.float32)
-    noise_map = _positive(np.asarray(fit.rms(), dtype=np.float32))
-    centre, width = robust_width(_sample_pulls(data, level, noise_map, left_out=left_out))
+    """Measure the noise: source-free pulls then have width 1."""
+    noise_map = _noise_over(data, level, left_out, box=box)
+    _, width = robust_width(_sample_pulls(data, level, noise_map, left_out=left_out))
     noise_map *= np.float32(width)
     typical = _typical(noise_map)
-    level += np.float32(centre * typical / width)
     return Background(level, noise_map, typical, _typical(level), sources)
+
+
+def _noise_over(
+    data: FloatArray, level: FloatArray, left_out: BoolArray, *, box: int
+) -> FloatArray:
+    """Noise of a pixel over the sky in boxes, from every other row of it."""
+    over = data[::2] - level[::2]
+    left_out = np.ascontiguousarray(left_out[::2])
+    boxes = sep.Background(over, mask=left_out, bw=box, bh=box // 2, fw=3, fh=3)
+    return np.repeat(_positive(boxes.rms()), 2, axis=0)[: len(data)]
 
 
 def _typical(smooth: FloatArray) -> float:
