@@ -212,6 +212,8 @@ JOB_RING_WINDOW = int(read_number("ASTRID_JOB_RING_WINDOW", 16, minimum=1))
 JOB_MAX_ATTEMPTS = int(read_number("ASTRID_JOB_MAX_ATTEMPTS", 5, minimum=1))
 JOB_MAX_CRASHES = int(read_number("ASTRID_JOB_MAX_CRASHES", 12, minimum=1))
 WORKER_THREADS = int(read_number("ASTRID_WORKER_THREADS", 1, minimum=1))
+# once so many people decided about an object, or look at it, the queue keeps it from others
+PEOPLE_PER_CANDIDATE = int(read_number("ASTRID_PEOPLE_PER_CANDIDATE", 3, minimum=1))
 # a second way to subtract, whose agreement is stored with every candidate; none by default
 SECOND_METHOD = read_choice(
     "ASTRID_SECOND_METHOD", "", choices=("", "kernel", "zogy", "alard_lupton")

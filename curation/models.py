@@ -53,11 +53,22 @@ class Verdict(UUIDModel):
     score_shown = models.FloatField(null=True, blank=True)
     scorer = models.CharField(max_length=60, blank=True)
     code_version = models.CharField(max_length=64, blank=True)
+    decision = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Drawn where the decision was taken: sent again, it is stored once.",
+    )
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["detection", "curator", "round", "sequence"], name="curation_verdict_once"
+            ),
+            models.UniqueConstraint(
+                fields=["curator", "decision"],
+                condition=Q(decision__isnull=False),
+                name="curation_decision_once",
             ),
             models.CheckConstraint(
                 name="curation_seconds_not_negative",
@@ -70,3 +81,29 @@ class Verdict(UUIDModel):
 
     def __str__(self) -> str:
         return f"{self.label} by {self.curator_id}"
+
+
+class Assignment(models.Model):
+    """Who has which object to decide: as many people at once as are wanted, and no more.
+
+    Whoever decides keeps it; whoever only looks has it for a while.
+    """
+
+    unit = models.UUIDField(help_text="The object, or the candidate that belongs to none.")
+    curator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    until = models.DateTimeField(
+        null=True, blank=True, help_text="When it is free again; empty once it is decided."
+    )
+    seen_at = models.DateTimeField(help_text="When the curator's page was last heard of.")
+    is_open = models.BooleanField(default=False, help_text="On the curator's screen just now.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["unit", "curator"], name="curation_assigned_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["curator", "until"], name="curation_my_assigned")]
+
+    def __str__(self) -> str:
+        return f"{self.unit} held by {self.curator_id}"

@@ -21,7 +21,7 @@ from astrid_site.imaging.pyramid import MISSING, SOFTENING
 from catalog import pages as catalog_pages
 from catalog.models import AstroObject
 from catalog.selectors import object_of
-from curation import selectors
+from curation import selectors, services
 from curation.models import Verdict
 from detection import pages as detection_pages
 from detection.models import Detection
@@ -190,8 +190,8 @@ def find_detection(detection_id: UUID) -> Detection | None:
 def next_cards(
     curator: User, *, limit: int, exclude: Collection[UUID] = (), survey: Survey | None = None
 ) -> list[Card]:
-    """Cards of the next candidates for this person."""
-    chosen = selectors.next_candidates(curator, limit=limit, exclude=exclude, survey=survey)
+    """Cards of the next candidates for this person, to whom they are assigned from now on."""
+    chosen = services.take_candidates(curator, limit=limit, held=exclude, survey=survey)
     return [make_card(detection, curator) for detection in chosen]
 
 

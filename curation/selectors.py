@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Abs
+from django.conf import settings
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, UUIDField
+from django.db.models.functions import Abs, Coalesce
+from django.utils import timezone
 
 from catalog.models import AstroObject, ObjectDetection
-from curation.models import Verdict
+from curation.models import Assignment, Verdict
 from detection.models import Detection
 from detection.selectors import with_pixels
 from observations.models import Survey
 
 if TYPE_CHECKING:
     from astrid_site.accounts.models import User
+
+
+#: A page that was not heard of for so long is closed, or its network is gone.
+PRESENT_WITHIN = timedelta(seconds=45)
 
 
 def current_verdicts(
@@ -116,15 +123,43 @@ def next_candidates(
     return chosen
 
 
-def _owners(rows: list[Detection]) -> dict[UUID, UUID]:
-    links = ObjectDetection.objects.filter(detection__in=rows)
+def _owners(rows: Iterable[Detection | UUID]) -> dict[UUID, UUID]:
+    links = ObjectDetection.objects.filter(detection__in=list(rows))
     return dict(links.values_list("detection_id", "astro_object_id"))
+
+
+def units_of(detection_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """What people are assigned to, for each candidate: its object, or itself if it has none."""
+    return {key: key for key in detection_ids} | _owners(detection_ids)
+
+
+def full_units(curator: User) -> QuerySet[Assignment, Any]:
+    """Assignments grouped by unit: those units that enough others than this curator have."""
+    taken = Assignment.objects.filter(Q(until=None) | Q(until__gt=timezone.now()))
+    others = taken.exclude(curator=curator).order_by().values("unit")
+    return others.annotate(n=Count("pk")).filter(n__gte=settings.PEOPLE_PER_CANDIDATE)
+
+
+def people_present(curator: User, unit: UUID | None) -> tuple[list[str], list[str]]:
+    """Names of the others who vet just now, and of those who look at the same thing."""
+    heard = Assignment.objects.filter(seen_at__gt=timezone.now() - PRESENT_WITHIN)
+    others = heard.filter(is_open=True).exclude(curator=curator).order_by("curator__username")
+    rows = list(others.values_list("curator__username", "unit"))
+    return [name for name, _ in rows], [name for name, held in rows if held == unit]
+
+
+def _owner_of_row() -> QuerySet[ObjectDetection, UUID]:
+    links = ObjectDetection.objects.filter(detection=OuterRef("pk"))
+    return links.values_list("astro_object", flat=True)[:1]
 
 
 def _open_detections(
     curator: User, *, exclude: Collection[UUID], survey: Survey | None
 ) -> QuerySet[Detection]:
-    """Kept detections of active surveys, of objects this curator has not decided, best first."""
+    """Kept detections of active surveys, of objects this curator has not decided, best first.
+
+    Objects that as many others as are wanted decided, or are looking at, are not among them.
+    """
     mine = current_verdicts(curator=curator)
     skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
     decided_owner = ObjectDetection.objects.filter(detection__in=mine.values("detection")).values(
@@ -138,7 +173,12 @@ def _open_detections(
     kept = Detection.objects.filter(wanted, is_kept=True, observation__survey__is_active=True)
     return (
         with_pixels(kept)
-        .filter(~Exists(mine.filter(detection=OuterRef("pk"))), ~Exists(done))
+        .annotate(unit=Coalesce(Subquery(_owner_of_row()), F("pk"), output_field=UUIDField()))
+        .filter(
+            ~Exists(mine.filter(detection=OuterRef("pk"))),
+            ~Exists(done),
+            ~Exists(full_units(curator).filter(unit=OuterRef("unit"))),
+        )
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey")
         .order_by(F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")

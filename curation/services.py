@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.utils import timezone
 
 from astrid_site.core import audit
 from astrid_site.core.errors import ApplicationError
@@ -13,9 +17,10 @@ from astrid_site.core.provenance import code_version
 from catalog.models import AstroObject, ObjectDetection
 from catalog.selectors import object_of
 from catalog.services import set_decision
-from curation.models import Verdict
-from curation.selectors import current_verdicts
+from curation.models import Assignment, Verdict
+from curation.selectors import current_verdicts, next_candidates, units_of
 from detection.models import Detection
+from observations.models import Survey
 
 if TYPE_CHECKING:
     from astrid_site.accounts.models import User
@@ -26,6 +31,80 @@ _STATE_OF_LABEL = {
 }
 #: Real changes of the sky that are no transients: they are named, but not confirmed as such.
 _CLASSES = frozenset({Verdict.Label.VARIABLE, Verdict.Label.MOVING})
+#: A candidate that was given to somebody stays assigned for so long; an open page renews it.
+HELD_FOR = timedelta(minutes=15)
+_QUEUE_LOCK = 0x41737472_5155  # any fixed number: "AstrQU" in ASCII
+
+
+def take_candidates(
+    curator: User, *, limit: int, held: Collection[UUID] = (), survey: Survey | None = None
+) -> list[Detection]:
+    """Assign the next candidates to a curator; those already held are renewed.
+
+    Never are there more people at an object than are wanted, however many ask at once.
+    """
+    with transaction.atomic():
+        _one_at_a_time()
+        _renew(curator, held)
+        chosen = next_candidates(curator, limit=limit, exclude=held, survey=survey)
+        _assign(curator, sorted(set(units_of([row.pk for row in chosen]).values())))
+    return chosen
+
+
+def _one_at_a_time() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_QUEUE_LOCK])
+    # SQLite needs no lock of ours: the IMMEDIATE transaction is the only writer.
+
+
+def _assign(curator: User, units: list[UUID], *, is_decided: bool = False) -> None:
+    now = timezone.now()
+    until = None if is_decided else now + HELD_FOR
+    Assignment.objects.bulk_create(
+        [Assignment(unit=unit, curator=curator, until=until, seen_at=now) for unit in units],
+        update_conflicts=True,
+        unique_fields=["unit", "curator"],
+        update_fields=["until", "seen_at"],
+    )
+
+
+def _renew(curator: User, detection_ids: Collection[UUID]) -> None:
+    held = Assignment.objects.filter(unit__in=units_of(detection_ids).values(), curator=curator)
+    held.filter(until__isnull=False).update(until=timezone.now() + HELD_FOR)
+
+
+def keep_assignments(
+    curator: User, detection_ids: Collection[UUID], *, showing: UUID | None = None
+) -> datetime:
+    """Renew what a curator holds and tell which one is on the screen; returns when that was."""
+    units = units_of({*detection_ids, *([showing] if showing else [])})
+    now = timezone.now()
+    mine = Assignment.objects.filter(curator=curator)
+    mine.filter(until__lt=now - HELD_FOR).delete()
+    held = mine.filter(unit__in=units.values(), until__isnull=False)
+    held.update(until=now + HELD_FOR, seen_at=now)
+    if showing and Detection.objects.filter(pk=showing).exists():
+        mine.filter(is_open=True).exclude(unit=units[showing]).update(is_open=False)
+        # opened by its address, or shown for longer than it was held: looked at all the same
+        Assignment.objects.get_or_create(
+            unit=units[showing],
+            curator=curator,
+            defaults={"until": now + HELD_FOR, "seen_at": now},
+        )
+        mine.filter(unit=units[showing]).update(is_open=True, seen_at=now)
+    return now
+
+
+def give_back(curator: User, *, at: datetime) -> None:
+    """Free what a page held, undecided, when it was last heard of; it was left.
+
+    The page that follows it may have asked before this one's farewell arrives: what it was given
+    since stays with it.
+    """
+    mine = Assignment.objects.filter(curator=curator, seen_at__lte=at)
+    mine.filter(until__isnull=False).delete()
+    mine.filter(is_open=True).update(is_open=False)
 
 
 def give_verdict(
@@ -37,8 +116,11 @@ def give_verdict(
     comment: str = "",
     seconds: float | None = None,
     round: int = 1,
+    decision: UUID | None = None,
 ) -> Verdict:
     """Record what a curator says of a detection; saying the same again changes nothing.
+
+    A ``decision`` that was stored before is not stored again, whatever was said since.
 
     Raises
     ------
@@ -48,6 +130,8 @@ def give_verdict(
     _check(label, reason)
     with transaction.atomic():
         last = _lock_last(detection, curator, round)
+        if (before := stored_decision(curator, decision)) is not None:
+            return before
         is_same = last is not None and (last.label, last.reason, last.comment) == (
             label,
             reason,
@@ -64,12 +148,15 @@ def give_verdict(
             reason=reason,
             comment=comment,
             seconds=seconds,
+            decision=decision,
         )
         _after(verdict, before=last)
     return verdict
 
 
-def withdraw_verdict(detection: Detection, curator: User, *, round: int = 1) -> Verdict:
+def withdraw_verdict(
+    detection: Detection, curator: User, *, round: int = 1, decision: UUID | None = None
+) -> Verdict:
     """Take the curator's answer back; it stays on record and no longer counts.
 
     Raises
@@ -79,6 +166,8 @@ def withdraw_verdict(detection: Detection, curator: User, *, round: int = 1) -> 
     """
     with transaction.atomic():
         last = _lock_last(detection, curator, round)
+        if (before := stored_decision(curator, decision)) is not None:
+            return before
         if last is None or last.label == Verdict.Label.WITHDRAWN:
             msg = "you have given no verdict on this candidate, so there is none to withdraw"
             raise ApplicationError(msg)
@@ -88,6 +177,7 @@ def withdraw_verdict(detection: Detection, curator: User, *, round: int = 1) -> 
             round=round,
             sequence=last.sequence + 1,
             label=Verdict.Label.WITHDRAWN,
+            decision=decision,
         )
         _after(verdict, before=last)
     return verdict
@@ -113,6 +203,13 @@ def _lock_last(detection: Detection, curator: User, round: int) -> Verdict | Non
     return rows.order_by("-sequence").first()
 
 
+def stored_decision(curator: User, decision: UUID | None) -> Verdict | None:
+    """What was stored of a decision when it came before."""
+    if decision is None:
+        return None
+    return Verdict.objects.filter(curator=curator, decision=decision).first()
+
+
 def _append(
     detection: Detection,
     curator: User,
@@ -123,8 +220,10 @@ def _append(
     reason: str = "",
     comment: str = "",
     seconds: float | None = None,
+    decision: UUID | None = None,
 ) -> Verdict:
     return Verdict.objects.create(
+        decision=decision,
         detection=detection,
         curator=curator,
         round=round,
@@ -144,6 +243,9 @@ def _after(verdict: Verdict, *, before: Verdict | None) -> None:
     owner = object_of(verdict.detection_id)
     if owner is not None:
         _decide(owner)
+    unit = owner.pk if owner is not None else verdict.detection_id
+    is_decided = verdict.label != Verdict.Label.WITHDRAWN
+    _assign(verdict.curator, [unit], is_decided=is_decided)
     audit.record(
         verdict.curator,
         "verdict.withdraw" if verdict.label == Verdict.Label.WITHDRAWN else "verdict.give",

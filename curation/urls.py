@@ -12,5 +12,7 @@ urlpatterns = [
     path("queue/", views.queue, name="queue"),
     path("decide/", views.decide, name="decide"),
     path("undo/", views.undo, name="undo"),
+    path("presence/", views.presence, name="presence"),
+    path("leave/", views.leave, name="leave"),
     path("<uuid:detection_id>/", views.vet_candidate, name="vet_candidate"),
 ]

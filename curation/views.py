@@ -11,19 +11,23 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_POST
 
 from astrid_site.accounts.models import User
 from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from curation import pages, selectors, services
-from curation.forms import VerdictForm
+from curation.forms import LeaveForm, PresenceForm, VerdictForm
 from curation.models import Verdict
 from detection.pages import STRETCHES
 from observations.models import Survey
 from observations.selectors import simulated_names
 
 MAX_AHEAD = 10
+#: Up to when a page was heard of; its farewell says so again.
+HEARD_AT = "X-AstrID-Heard-At"
 
 
 def _stretch(request: HttpRequest) -> str:
@@ -100,6 +104,7 @@ def vet_candidate(request: HttpRequest, detection_id: UUID) -> HttpResponse:
 @login_required
 @permission_required("curation.add_verdict", raise_exception=True)
 @require_GET
+@gzip_page
 def queue(request: HttpRequest) -> HttpResponse:
     """Cards of the next candidates, apart from those the page already holds."""
     exclude = []
@@ -113,7 +118,9 @@ def queue(request: HttpRequest) -> HttpResponse:
     cards = pages.next_cards(
         signed_in(request), limit=limit, exclude=exclude, survey=_survey(request)
     )
-    return render(request, "curation/partials/cards.html", {"cards": cards})
+    answer = render(request, "curation/partials/cards.html", {"cards": cards})
+    answer[HEARD_AT] = timezone.now().isoformat()
+    return answer
 
 
 @login_required
@@ -136,6 +143,7 @@ def decide(request: HttpRequest) -> HttpResponse:
             reason=said["reason"],
             comment=said["comment"],
             seconds=said["seconds"],
+            decision=said["decision"],
         )
     except ApplicationError as error:
         return _refuse(request, str(error), status=409)
@@ -151,18 +159,48 @@ def decide(request: HttpRequest) -> HttpResponse:
 def undo(request: HttpRequest) -> HttpResponse:
     """Withdraw one decision of mine, the latest if none is named, and go back to it."""
     curator = signed_in(request)
-    named = request.POST.get("detection", "")
+    named, decision = request.POST.get("detection", ""), request.POST.get("decision", "")
     try:
-        verdict = _named_verdict(named, curator) if named else pages.last_decided(curator)
+        key = UUID(decision) if decision else None
+        verdict = services.stored_decision(curator, key)
+        if verdict is None:
+            verdict = _named_verdict(named, curator) if named else pages.last_decided(curator)
     except ValueError:
-        return _refuse(request, "detection must be a UUID.")
+        return _refuse(request, "detection and decision must be UUIDs.")
     if verdict is None:
         return _refuse(request, "There is nothing to undo.", status=409)
-    services.withdraw_verdict(verdict.detection, curator)
+    services.withdraw_verdict(verdict.detection, curator, decision=key)
     if _wants_json(request):
         return JsonResponse({"detection": str(verdict.detection_id), "label": verdict.label})
     messages.success(request, f"Taken back: {verdict.get_label_display()}.")
     return redirect(_address(request, "curation:vet_candidate", verdict.detection_id))
+
+
+@login_required
+@permission_required("curation.add_verdict", raise_exception=True)
+@require_POST
+def presence(request: HttpRequest) -> HttpResponse:
+    """My page is open and holds these candidates; who else is here."""
+    form = PresenceForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"error": "showing and held must be UUIDs."}, status=422)
+    curator, showing = signed_in(request), form.cleaned_data["showing"]
+    at = services.keep_assignments(curator, form.cleaned_data["held"], showing=showing)
+    unit = selectors.units_of([showing])[showing] if showing else None
+    people, here = selectors.people_present(curator, unit)
+    return JsonResponse({"people": people, "here": here, "at": at.isoformat()})
+
+
+@login_required
+@permission_required("curation.add_verdict", raise_exception=True)
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    """My page is closed: others may have the candidates that it held."""
+    form = LeaveForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"error": "at must be a time."}, status=422)
+    services.give_back(signed_in(request), at=form.cleaned_data["at"])
+    return HttpResponse(status=204)
 
 
 def _named_verdict(word: str, curator: User) -> Verdict | None:

@@ -27,9 +27,9 @@ from astrid_site.imaging.pyramid import (
 FloatArray = NDArray[np.float32]
 
 #: Sides of the squares [pix]: the first one whose packet is small enough is sent.
-SIDES = (81, 63)
+SIDES = (75, 63)
 #: No packet with the wider squares is larger [bytes].
-LARGEST = 30_000
+LARGEST = 25_000
 #: The context shows the frame around in pixels of so many of its own.
 CONTEXT_GRAIN = 4
 CONTEXT_SIDE = 63

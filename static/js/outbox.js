@@ -1,29 +1,47 @@
 // Decisions on their way to the server: sent one by one in order, each until it is answered,
-// and kept in this browser meanwhile, so that neither a lost network nor a reload loses one.
+// and kept in this browser meanwhile, so that neither a lost network nor a reload loses one. Each
+// has a key of its own, by which the server stores it once and windows keep theirs apart.
 const LONGEST_WAIT_MS = 30000;
+
+// crypto.randomUUID exists on secure origins alone; an observatory's machine may have none.
+function drawKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
 
 export class Outbox {
   constructor({ name, token, onChange, onRefused, onLoggedOut }) {
     Object.assign(this, { name, token, onChange, onRefused, onLoggedOut });
-    this.items = JSON.parse(localStorage.getItem(name) ?? "[]");
+    this.items = this.stored();
     this.isSending = false;
     this.wait = 0;
     window.addEventListener("online", () => { this.wait = 0; this.send(); });
   }
+
+  // What was not answered when a page was closed, in the order in which it was decided.
+  stored() {
+    return Object.keys(localStorage)
+      .filter((key) => key.startsWith(`${this.name}:`))
+      .map((key) => JSON.parse(localStorage.getItem(key)))
+      .sort((one, other) => one.at - other.at);
+  }
+
+  keyOf(item) { return `${this.name}:${item.fields.decision}`; }
 
   get size() { return this.items.length; }
 
   ids() { return this.items.map((item) => item.fields.detection); }
 
   add(url, fields) {
-    this.items.push({ url, fields });
-    this.keep();
-    this.send();
-  }
-
-  keep() {
-    localStorage.setItem(this.name, JSON.stringify(this.items));
+    const at = Math.max(Date.now(), (this.items.at(-1)?.at ?? 0) + 1);
+    const item = { url, at, fields: { ...fields, decision: drawKey() } };
+    this.items.push(item);
+    localStorage.setItem(this.keyOf(item), JSON.stringify(item));
     this.onChange(this.size);
+    this.send();
   }
 
   async send() {
@@ -33,8 +51,8 @@ export class Outbox {
     this.isSending = false;
     if (isAnswered) {
       this.wait = 0;
-      this.items.shift();
-      this.keep();
+      localStorage.removeItem(this.keyOf(this.items.shift()));
+      this.onChange(this.size);
       this.send();
     } else {
       this.wait = Math.min(LONGEST_WAIT_MS, this.wait ? this.wait * 2 : 1000);

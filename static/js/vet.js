@@ -4,6 +4,7 @@ import { Outbox } from "./outbox.js";
 import { PacketStore } from "./vet/packets.js";
 import { Pictures } from "./vet/pictures.js";
 import { listenToPictures } from "./vet/pointer.js";
+import { Presence } from "./vet/presence.js";
 import { Queue } from "./vet/queue.js";
 import { readout } from "./vet/readout.js";
 
@@ -69,7 +70,23 @@ const queue = new Queue({
   address: url.queueUrl,
   narrowed,
   store,
+  onPixels: (packet) => pictures.warm(packet),
+  onHeard: (at) => { presence.at = at; },
   busy: () => [...(current ? [current.dataset.candidate] : []), ...outbox.ids()],
+});
+
+const presence = new Presence({
+  address: url.presenceUrl,
+  leaveAddress: url.leaveUrl,
+  token: outbox.token,
+  page: () => ({
+    showing: current?.dataset.candidate ?? "",
+    held: queue.cards.map((card) => card.dataset.candidate).join(","),
+  }),
+  onPeople({ people, here }) {
+    const also = people.length ? `· with ${people.join(", ")}` : "";
+    page.querySelector("[data-people]").textContent = here.length ? `${also} (${here.join(", ")} at this one)` : also;
+  },
 });
 
 // --- pictures
@@ -143,6 +160,7 @@ function show(card) {
   current = card;
   stage.replaceChildren(card);
   lookAt(card);
+  presence.change();
   form.hidden = false;
   form.elements.detection.value = card.dataset.candidate;
   form.elements.reason.value = "";
@@ -346,5 +364,6 @@ if (current) {
   lookAt(current);
   setInterval(tick, 1000);
   queue.fill();
+  presence.start();
 }
 outbox.send();

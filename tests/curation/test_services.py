@@ -38,7 +38,7 @@ def test_a_verdict_is_recorded_with_what_was_shown() -> None:
     assert (verdict.score_shown, verdict.scorer) == (0.7, "m 1")
     assert verdict.code_version
     assert Event.objects.get(kind="verdict.given").subject_id == detection.pk
-    entry = AuditEntry.objects.get()
+    entry = AuditEntry.objects.get(action="verdict.give")
     assert (entry.actor, entry.action, entry.after["label"]) == (curator, "verdict.give", "bogus")
 
 

@@ -45,6 +45,8 @@ ACTIONS: list[tuple[str, Callable[[World], list[object]], frozenset[str]]] = [
     ("observations:cancel", lambda w: [w.observations[0].pk], RESEARCHERS),
     ("curation:decide", lambda w: [], CURATORS),
     ("curation:undo", lambda w: [], CURATORS),
+    ("curation:presence", lambda w: [], CURATORS),
+    ("curation:leave", lambda w: [], CURATORS),
     ("accounts:keys", lambda w: [], RESEARCHERS),
 ]
 

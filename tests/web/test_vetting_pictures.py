@@ -32,7 +32,7 @@ PHONE = {"width": 390, "height": 844}
 #: frames that are not turned.
 GRAY = """([panel, dx, dy]) => {
   const canvas = document.querySelector(`canvas[data-panel="${panel}"]`);
-  const scale = canvas.width / 81;
+  const scale = canvas.width / 75;
   const [x, y] = [canvas.width / 2 + dx * scale, canvas.width / 2 - dy * scale];
   const one = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   one.drawImage(canvas, -Math.floor(x), -Math.floor(y));
@@ -130,7 +130,7 @@ def test_what_was_never_measured_is_crossed_in_a_colour_of_its_own(
     page: Page, world: World
 ) -> None:
     open_candidate(page, world.detections[0])
-    # 81 pixels around 20, 22: the first columns and rows lie beyond the frame
+    # 75 pixels around 20, 22: the first columns and rows lie beyond the frame
     for panel in ("science", "template", "difference", "ratio"):
         colours = {tuple(page.evaluate(GRAY, [panel, dx / 8 - 36, -30])[:3]) for dx in range(8)}
         assert colours == {display.MISSING_COLOUR, (20, 0, 12)}, panel
@@ -170,7 +170,7 @@ def test_keys_and_drags_change_all_pictures_and_r_undoes_it(page: Page, world: W
     page.keyboard.press("r")
     page.keyboard.press("+")
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 2)
-    expect(page.locator("[data-readout]")).to_contain_text("26.1″ N of it")  # of 40 at first
+    expect(page.locator("[data-readout]")).to_contain_text("25.1″ N of it")  # of 37 at first
 
 
 def test_b_held_shows_the_reference_pixel_for_pixel(page: Page, world: World) -> None:
@@ -252,7 +252,7 @@ def test_the_numbers_are_few_and_never_asked_for_twice(
     client = client_of("viewer")
     digest = selectors.pixel_digest(detection)
     answer = client.get(reverse("detection:pixels", args=[detection.pk, digest]))
-    assert len(answer.content) <= 30_000
+    assert len(answer.content) <= 25_000
     assert len(gzip.decompress(answer.content)) > 63 * 63 * 2 * 4
     assert answer["Cache-Control"] == "private, max-age=31536000, immutable"
     other = client.get(reverse("detection:pixels", args=[detection.pk, "0" * 64]))

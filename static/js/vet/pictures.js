@@ -51,6 +51,15 @@ class View {
   }
 }
 
+// A square's small canvas: the last one of each square is kept.
+function keep(packet, square, { draw, key }) {
+  const kept = packet.pictures.get(square.name);
+  if (kept?.key === key) return kept.canvas;
+  const canvas = draw();
+  packet.pictures.set(square.name, { key, canvas });
+  return canvas;
+}
+
 export class Pictures {
   constructor({ store, colours, missing, planes }) {
     Object.assign(this, { store, colours, missing, planes });
@@ -94,13 +103,11 @@ export class Pictures {
     return names.find((name) => this.packet.squares.has(name));
   }
 
-  // A square in today's colours; drawn once for each look.
-  picture(square, draw, key) {
-    const kept = this.packet.pictures.get(square.name);
-    if (kept?.key === key) return kept.canvas;
-    const canvas = draw();
-    this.packet.pictures.set(square.name, { key, canvas });
-    return canvas;
+  // A square as it is looked at now; drawn once for each look.
+  coloured(packet, square, look) {
+    const { colours, missing } = this;
+    const draw = () => drawSquare(square, packet.limits[look.stretch], { look, colours, missing });
+    return keep(packet, square, { draw, key: JSON.stringify(look) });
   }
 
   paint() {
@@ -122,18 +129,26 @@ export class Pictures {
     const brush = canvas.getContext("2d", { alpha: false });
     brush.fillStyle = getComputedStyle(canvas).backgroundColor;
     brush.fillRect(0, 0, view.width, view.width);
-    const look = { ...this.look, appearance: appearance() };
-    const limits = this.packet.limits[look.stretch];
-    const draw = () => drawSquare(square, limits, { look, colours: this.colours, missing: this.missing });
-    view.lay(brush, this.picture(square, draw, JSON.stringify(look)), square);
+    view.lay(brush, this.coloured(this.packet, square, { ...this.look, appearance: appearance() }), square);
     this.paintMask(brush, view, panel);
     this.paintOverlays(brush, view, { panel, square });
+  }
+
+  // Draw the squares of a candidate that waits, when there is nothing else to do.
+  warm(packet) {
+    requestIdleCallback(() => {
+      const look = { ...this.look, appearance: appearance() };
+      for (const names of Object.values(SHOWN)) {
+        const square = packet.squares.get(names.find((name) => packet.squares.has(name)));
+        if (square) this.coloured(packet, square, look);
+      }
+    });
   }
 
   paintMask(brush, view, panel) {
     const mask = this.packet.squares.get(panel === "science" && !this.isBlinking ? "frame-mask" : "mask");
     if (!this.isMaskShown || !mask || panel === "context") return;
-    view.lay(brush, this.picture(mask, () => drawMask(mask, this.planes), "mask"), mask);
+    view.lay(brush, keep(this.packet, mask, { draw: () => drawMask(mask, this.planes), key: "mask" }), mask);
   }
 
   paintOverlays(brush, view, { panel, square }) {

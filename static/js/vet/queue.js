@@ -4,8 +4,8 @@ export const AHEAD = 10;
 const BATCH = 4;
 
 export class Queue {
-  constructor({ address, narrowed, store, busy }) {
-    Object.assign(this, { address, narrowed, store, busy });
+  constructor({ address, narrowed, store, busy, onPixels, onHeard }) {
+    Object.assign(this, { address, narrowed, store, busy, onPixels, onHeard });
     this.cards = [];
     this.loading = null;
   }
@@ -18,7 +18,7 @@ export class Queue {
   prepare(card) {
     const { pixels } = JSON.parse(card.querySelector("[data-pictures]").dataset.pictures);
     // a failure is told when the candidate is looked at, and tried again then
-    this.store.get(pixels).catch(() => {});
+    this.store.get(pixels).then(this.onPixels, () => {});
   }
 
   held() { return [...this.cards.map((card) => card.dataset.candidate), ...this.busy()]; }
@@ -28,7 +28,11 @@ export class Queue {
     if (this.loading || this.cards.length > AHEAD - BATCH) return this.loading;
     const query = new URLSearchParams({ ...this.narrowed, limit: AHEAD - this.cards.length, exclude: this.held().join(",") });
     this.loading = fetch(`${this.address}?${query}`, { redirect: "error" })
-      .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(String(answer.status)))))
+      .then((answer) => {
+        if (!answer.ok) throw new Error(String(answer.status));
+        this.onHeard(answer.headers.get("X-AstrID-Heard-At"));
+        return answer.text();
+      })
       .then((html) => {
         const held = new Set(this.held());
         const fresh = this.parse(html).filter((card) => !held.has(card.dataset.candidate));

@@ -95,13 +95,13 @@ def test_every_pixel_comes_back_within_half_a_step_at_its_place_on_the_frame(fra
 def test_a_pixel_without_a_value_is_quoted_and_one_without_noise_has_no_difference(frame) -> None:
     _, science, pair = frame
     middle = {s.name: s for s in cut_squares(science, pair, x=210.0, y=160.0)}
-    assert middle["science"].codes[40, 40] == MISSING
+    assert middle["science"].codes[37, 37] == MISSING
     corner = {s.name: s for s in cut_squares(science, pair, x=30.0, y=30.0)}
-    # 81 pixels around 30 begin at -10: ten rows beyond the frame, then sixty without noise
+    # 75 pixels around 30 begin at -7: seven rows beyond the frame, then sixty without noise
     for name in ("difference", "score"):
-        assert (corner[name].codes[:70, :70] == MISSING).all()
-        assert (corner[name].codes[70:, 70:] != MISSING).all()
-    assert (corner["science"].codes[10:, 10:] != MISSING).all()
+        assert (corner[name].codes[:67, :67] == MISSING).all()
+        assert (corner[name].codes[67:, 67:] != MISSING).all()
+    assert (corner["science"].codes[7:, 7:] != MISSING).all()
 
 
 def test_masks_keep_their_bits(frame) -> None:
@@ -109,7 +109,7 @@ def test_masks_keep_their_bits(frame) -> None:
     squares = {s.name: s for s in cut_squares(science, pair, x=205.0, y=155.0)}
     for name in ("mask", "frame-mask"):
         assert squares[name].step is None
-        assert squares[name].codes[40, 40] == 2
+        assert squares[name].codes[37, 37] == 2
         assert np.count_nonzero(squares[name].codes) == 1
 
 
@@ -147,7 +147,7 @@ def test_limits_are_those_of_the_science_image_and_the_reference_together(frame)
 def test_a_packet_of_pure_noise_is_small(frame) -> None:
     _, science, pair = frame
     packet = pack_squares(cut_squares(science, pair, x=200.0, y=150.0, side=SIDES[0]))
-    # five planes of noise at 6 bits a pixel are 25 kB; nothing else may weigh much
+    # five planes of noise at 6 bits a pixel are 21 kB; nothing else may weigh much
     assert len(packet) <= LARGEST
 
 
