@@ -65,8 +65,8 @@ def write_image(
     _fill(primary.header, image, header=header, history=history)
     hdus = [primary, *_planes(image)]
     for hdu in hdus:
-        hdu.add_datasum(when=_CHECKSUM_COMMENT)
-        hdu.add_checksum(when=_CHECKSUM_COMMENT, override_datasum=True)
+        # DATASUM as well
+        hdu.add_checksum(when=_CHECKSUM_COMMENT)
     partial = path.with_name(path.name + ".part")
     try:
         fits.HDUList(hdus).writeto(partial, overwrite=True, output_verify="exception")
