@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import ImageReadError
 from astrid_site.imaging.fits_cards import CardValue
+from astrid_site.imaging.fits_companions import Companion, companions_of, is_companion
 from astrid_site.imaging.fits_gate import HduLayout, Layout, checked_file
 from astrid_site.imaging.fits_limits import GateLimits
 from astrid_site.imaging.fits_process import run_reader
@@ -38,11 +40,8 @@ __all__ = [
     "write_image",
 ]
 
-#: Extensions that accompany an image: never taken unless asked for by name.
-_COMPANIONS = re.compile(
-    r"WGT|WEIGHT|WHT|WT|MA?SK|DQ|ERR|VAR(IANCE|_POISSON|_RNOISE|_FLAT)?|RMS|NOISE|EXP|CTX|CON|FLAGS"
-    r"|IVAR|PSF|BKG|SKY|SAMP|TIME|COVERAGE"
-)
+#: Images with a smaller share of the largest's pixels are guiders and previews.
+_EQUAL_SHARE = 0.25
 #: Cards that describe how the file was laid out, not the sky; they are dropped from the header.
 _LAYOUT_KEYS = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|INHERIT|PCOUNT|GCOUNT|GROUPS|TFIELDS|THEAP"
@@ -74,6 +73,8 @@ class HeaderRecord:
         Why there are none.
     warnings : tuple of str
         What was odd but survivable.
+    companions : tuple of Companion
+        Noise and mask beside the image in the same file.
     """
 
     header: dict[str, CardValue]
@@ -83,6 +84,7 @@ class HeaderRecord:
     wcs_header: WcsHeader | None
     wcs_problem: str | None
     warnings: tuple[str, ...]
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class ImageSource:
     hdu_name: str
     warnings: tuple[str, ...]
     wcs_problem: str | None
+    companions: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,16 @@ def read_header(
     file_name : str, optional
         Name for error messages; the path's own by default.
     hdu : str or int, optional
-        EXTNAME (or ``"NAME,VERSION"``) or index of the image HDU. By default the first 2-D image
-        with celestial coordinates that is no companion plane, else the first 2-D image.
+        EXTNAME (or ``"NAME,VERSION"``) or index of the image HDU. By default the one 2-D image
+        with celestial coordinates that is no companion plane, else the one 2-D image.
     limits : GateLimits, optional
         Bounds on size, memory and time.
 
     Raises
     ------
     ImageReadError
-        With the file, HDU, keyword, remedy and a stable ``code``.
+        With the file, HDU, keyword, remedy and a stable ``code``; ``several_images`` if more than
+        one may be meant and ``hdu`` names none.
     """
     return _read(path, file_name=file_name, hdu=hdu, limits=limits, want="header").record
 
@@ -187,6 +191,7 @@ def read_image(
         hdu_name=record.hdu_name,
         warnings=warnings,
         wcs_problem=record.wcs_problem,
+        companions=record.companions,
     )
 
 
@@ -268,6 +273,7 @@ def _record(
         wcs_header=wcs.header if problem is None else None,
         wcs_problem=problem,
         warnings=layout.warnings + wcs.notes,
+        companions=companions_of(hdu, layout.hdus),
     )
 
 
@@ -277,14 +283,31 @@ def _choose(layout: Layout, wanted: str | int | None, *, file_name: str) -> HduL
         return _named(layout, wanted, file_name=file_name)
     if not planes:
         raise _no_image(layout, file_name=file_name)
-    return min(
-        planes,
-        key=lambda hdu: (
-            _COMPANIONS.fullmatch(hdu.name.upper()) is not None,
-            not has_celestial(hdu.values),
-            hdu.index,
-        ),
+    ranks = [(is_companion(hdu.name), not has_celestial(hdu.values)) for hdu in planes]
+    best = [hdu for hdu, rank in zip(planes, ranks, strict=True) if rank == min(ranks)]
+    largest = max(math.prod(hdu.shape) for hdu in best)
+    equal = [hdu for hdu in best if math.prod(hdu.shape) >= _EQUAL_SHARE * largest]
+    if len(equal) > 1:
+        # one of several detectors or exposures: which of them is meant, nobody but a person knows
+        raise _several(equal, file_name=file_name)
+    return equal[0]
+
+
+def _several(planes: list[HduLayout], *, file_name: str) -> ImageReadError:
+    names = ", ".join(_called(hdu) for hdu in planes[:8])
+    more = f" and {len(planes) - 8} more" if len(planes) > 8 else ""
+    return ImageReadError(
+        f"the file holds {len(planes)} images, none before the others: HDUs {names}{more}.",
+        file_name=file_name,
+        code="several_images",
+        remedy='Say which one by its number, name or "NAME,VERSION" '
+        "(--reference-hdu, --science-hdu; a survey's image_hdu).",
     )
+
+
+def _called(hdu: HduLayout) -> str:
+    version = f",{hdu.version}" if "EXTVER" in hdu.values else ""
+    return f"{hdu.index} {hdu.name}{version}" if hdu.name else str(hdu.index)
 
 
 def _named(layout: Layout, wanted: str | int, *, file_name: str) -> HduLayout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
-from astrid_site.imaging.fits_io import read_plane
-from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.fits_io import ImageSource, read_plane
+from astrid_site.imaging.masks import MaskPlane
 
 if TYPE_CHECKING:
     from astrid_site.imaging.psf import PsfField
@@ -21,21 +22,50 @@ _MIN_PSF_SIDE, _MIN_PSF_PIXELS = 5, 5
 _MAX_PSF_FILL = 0.41
 
 
-def given_mask(path: Path, shape: tuple[int, int]) -> MaskArray:
-    """A mask file as planes: whatever is not zero is the user's to reject."""
-    plane = _plane_like(path, "mask", shape)
-    return np.where(plane != 0, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
+def with_mask(
+    name: str, options: dict[str, Any], source: ImageSource
+) -> tuple[ImageSource, list[str]]:
+    """A frame with the mask given for it, else with that of its own file, and what is to be said.
+
+    Of a given mask whatever is not zero is rejected.
+    """
+    image, path = source.image, options[f"{name}_mask"]
+    if path is None:
+        planes, notes = _beside(options[name], source, is_mask=True)
+    else:
+        notes = []
+        bad = _plane_like(path, "mask", image.shape) != 0
+        planes = np.where(bad, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
+    if planes is None:
+        return source, notes
+    return replace(source, image=image.with_(mask=image.mask | planes)), notes
 
 
 def read_given(
-    name: str, options: dict[str, Any], shape: tuple[int, int]
-) -> dict[str, NDArray[np.float32] | PsfField | None]:
-    """Noise and PSF of one frame as the calibration takes them; None for what was not given."""
+    name: str, options: dict[str, Any], source: ImageSource
+) -> tuple[dict[str, NDArray[np.float32] | PsfField | None], list[str]]:
+    """Noise and PSF of one frame as the calibration takes them, and what is to be said.
+
+    None for what was not given; the noise may lie beside the image in its own file.
+    """
+    shape = source.image.shape
     noise_path, psf_path = options[f"{name}_noise"], options[f"{name}_psf"]
-    return {
-        "given_variance": None if noise_path is None else _given_variance(noise_path, shape),
-        "given_psf": None if psf_path is None else _given_psf(psf_path, shape),
-    }
+    if noise_path is not None:
+        variance, notes = _given_variance(noise_path, shape), []
+    else:
+        variance, notes = _beside(options[name], source, is_mask=False)
+    psf = None if psf_path is None else _given_psf(psf_path, shape)
+    return {"given_variance": variance, "given_psf": psf}, notes
+
+
+def _beside(path: Path, source: ImageSource, *, is_mask: bool) -> tuple[Any, list[str]]:
+    """Mask planes or variance that lie beside an image in its own file, and what is to be said."""
+    own = next((each for each in source.companions if (each.role == "mask") is is_mask), None)
+    if own is None:
+        return None, []
+    plane = read_plane(path, hdu=own.hdu)
+    values = own.usable_mask(plane) if is_mask else own.usable_variance(plane)
+    return values, [own.refused() if values is None else own.in_words()]
 
 
 def _given_variance(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -11,16 +11,18 @@ from preprocessing.services.products import (
     store_preview,
     store_stars,
 )
+from preprocessing.services.raw_frames import (
+    Companions,
+    given_psf,
+    load_companions,
+    load_raw,
+)
 from preprocessing.services.science import (
     PSF_NONE,
     PSF_OF_FEW_STARS,
     VIEWS_TYPE,
-    Companions,
     StageViews,
-    given_psf,
     has_psf,
-    load_companions,
-    load_raw,
     provenance_cards,
     redraw,
     require_psf,

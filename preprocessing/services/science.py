@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.provenance import code_version
 from astrid_site.core.stages import Progress, StageProduct
-from astrid_site.core.storage import local_copy, put_file
+from astrid_site.core.storage import put_file
 from astrid_site.imaging.errors import AlgorithmError
-from astrid_site.imaging.masks import MaskArray, MaskPlane
+from astrid_site.imaging.masks import MaskArray
 from astrid_site.imaging.scratch import scratch_folder
 from observations.models import Observation, ProcessingRun
-from observations.services.frames import frame_facts
 from observations.services.runs import clean_json
 from preprocessing.models import ScienceImage
 from preprocessing.services.calibrate import (
@@ -27,10 +26,10 @@ from preprocessing.services.calibrate import (
 )
 from preprocessing.services.photometry import calibrate_photometry, injected_depth
 from preprocessing.services.products import load_image, load_stars, store_image, store_stars
+from preprocessing.services.raw_frames import Companions, load_companions, load_raw, read_raw
 
 if TYPE_CHECKING:
     from astrid_site.imaging.image import Image
-    from astrid_site.imaging.psf import PsfField
     from astrid_site.imaging.pyramid import Layer
     from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed
     from preprocessing.algorithms.psf_residuals import PsfResiduals
@@ -44,15 +43,6 @@ PSF_NONE = "none"
 PSF_OF_FEW_STARS = "psf_of_few_stars"
 
 
-@dataclass(frozen=True)
-class Companions:
-    """Planes that came with a frame; None for what did not."""
-
-    mask: NDArray[np.uint16] | None = None
-    variance: NDArray[np.float32] | None = None
-    psf: PsfField | None = None
-
-
 def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     """Calibrate one raw frame and store the science image, its stars and a preview."""
     from preprocessing.algorithms.preprocess import PreprocessConfig
@@ -60,8 +50,9 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     science = cast(ScienceImage, run)
     observation = science.observation
     progress(0.05, "reading the frame")
-    raw, warnings = load_raw(observation)
-    companions = load_companions(observation, shape=raw.shape)
+    raw, warnings, own = read_raw(observation)
+    companions = load_companions(observation, shape=raw.shape, own=own)
+    warnings = (*warnings, *companions.notes)
     progress(0.1, "taking the detector out")
     calibration = calibrate_observation(observation, raw)
     frame, companions = calibration.image, _cut_companions(companions, calibration)
@@ -121,6 +112,7 @@ def _cut_companions(companions: Companions, calibration: FrameCalibration) -> Co
         None if mask is None else calibration.cut(mask),
         None if variance is None else calibration.cut(variance),
         companions.psf,
+        companions.notes,
     )
 
 
@@ -191,97 +183,6 @@ def _inputs(observation: Observation) -> dict[str, str]:
         "psf": observation.psf_file,
     }
     return {name: file.sha256 for name, file in files.items() if file is not None}
-
-
-def load_raw(observation: Observation) -> tuple[Image, tuple[str, ...]]:
-    """The raw frame through the gate, with gain, saturation and the like filled in."""
-    from astrid_site.imaging.fits_io import read_image
-
-    file_name = observation.raw_file.name
-    hdu = int(observation.raw_hdu) if observation.raw_hdu.isdigit() else observation.raw_hdu or None
-    with local_copy(observation.raw_file) as path:
-        source = read_image(path, file_name=file_name, hdu=hdu)
-    facts = frame_facts(observation)
-    image = source.image.with_(
-        gain=facts.gain,
-        read_noise=facts.read_noise,
-        saturation=facts.saturation,
-        zero_point=facts.zero_point,
-        exposure_s=facts.exposure_s,
-    )
-    warnings = source.warnings
-    if source.wcs_problem:
-        warnings = (*warnings, f"no world coordinates: {source.wcs_problem}")
-    return image, warnings
-
-
-def load_companions(observation: Observation, *, shape: tuple[int, int]) -> Companions:
-    """Mask, noise and PSF that came with the frame."""
-    mask = _plane(observation.mask_file, "mask", shape)
-    noise = _plane(observation.noise_file, "noise", shape)
-    psf = _plane(observation.psf_file, "psf", None)
-    flags = None
-    if mask is not None:
-        bad = ~np.isfinite(mask) | (mask != 0)
-        flags = np.where(bad, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
-    variance = None
-    if noise is not None:
-        # a noise that is not positive says that the pixel was not measured
-        usable = np.isfinite(noise) & (noise > 0)
-        variance = np.where(usable, noise.astype(np.float64) ** 2, 0.0).astype(np.float32)
-    return Companions(flags, variance, None if psf is None else given_psf(psf, shape=shape))
-
-
-def _plane(
-    stored: StoredFile | None, what: str, shape: tuple[int, int] | None
-) -> NDArray[np.float32] | None:
-    from astrid_site.imaging.fits_io import read_plane
-
-    if stored is None:
-        return None
-    with local_copy(stored) as path:
-        plane = read_plane(path, file_name=stored.name)
-    if shape is not None and plane.shape != shape:
-        msg = (
-            f"the {what} {stored.name} has {plane.shape[1]} x {plane.shape[0]} pixels, "
-            f"the frame {shape[1]} x {shape[0]}"
-        )
-        raise AlgorithmError(msg, nx=plane.shape[1], ny=plane.shape[0])
-    return plane
-
-
-def given_psf(
-    plane: NDArray[np.float32], *, shape: tuple[int, int], max_half: int = 50
-) -> PsfField:
-    """A PSF image as a constant field: centred on its peak, cut where it holds no more light.
-
-    Raises
-    ------
-    AlgorithmError
-        If it has no positive sum, or its peak is too near its edge.
-    """
-    from astrid_site.imaging.psf import constant_psf
-
-    image = np.where(np.isfinite(plane), plane, np.float32(0)).astype(np.float32)
-    row, column = np.unravel_index(int(image.argmax()), image.shape)
-    ny, nx = image.shape
-    half = int(min(row, column, ny - 1 - row, nx - 1 - column, max_half))
-    if half < 2 or not image.sum() > 0:
-        msg = "the given PSF has no light or its peak lies at its edge"
-        raise AlgorithmError(msg, nx=nx, ny=ny)
-    square = image[row - half : row + half + 1, column - half : column + half + 1]
-    return constant_psf(_trim(square), shape=shape)
-
-
-def _trim(square: NDArray[np.float32], *, enclosed: float = 0.995) -> NDArray[np.float32]:
-    """The smallest centred square with 99.5 % of the light; every later stage is faster for it."""
-    middle = square.shape[0] // 2
-    total = float(square.sum())
-    for half in range(4, middle + 1):
-        part = square[middle - half : middle + half + 1, middle - half : middle + half + 1]
-        if float(part.sum()) >= enclosed * total:
-            return part
-    return square
 
 
 def provenance_cards(observation: Observation, run: ProcessingRun) -> dict[str, Any]:

@@ -190,6 +190,55 @@ def test_a_frame_upside_down_under_its_wcs_is_said_and_differenced(
     assert abs(done.record["n_candidates"] - good.record["n_candidates"]) <= 1
 
 
+def write_extensions(files: Files, path: Path, planes: dict[str, np.ndarray]) -> Path:
+    """The science frame's header above each of several planes of one file."""
+    header = header_of(files.pair.science)
+    hdus = [fits.ImageHDU(data, header, name=name) for name, data in planes.items()]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    return path
+
+
+def test_one_of_several_detectors_is_taken_only_if_it_is_named(
+    files: Files, tmp_path: Path
+) -> None:
+    data = files.pair.science.data
+    halves = {"CCD1": data[:128].copy(), "CCD2": data[128:].copy()}
+    mosaic = write_extensions(files, tmp_path / "mosaic.fits", halves)
+    said = refuse(files.reference, mosaic, tmp_path / "out")
+    assert "holds 2 images" in said
+    assert "1 CCD1, 2 CCD2" in said
+    assert "--science-hdu" in said
+    # the header of both halves is that of the whole: it is right for the lower one
+    done = run(files.reference, mosaic, tmp_path / "out", "--science-hdu", "CCD1")
+    with fits.open(done.output / "difference.fits") as difference:
+        assert difference[0].data.shape == (128, 256)
+
+
+def test_noise_and_mask_beside_the_image_are_used_and_said(
+    files: Files, good: Run, tmp_path: Path
+) -> None:
+    data = files.pair.science.data
+    quality = np.zeros(SHAPE, np.int16)
+    quality[100:110] = 4
+    sky = 1.4826 * np.median(np.abs(data - np.median(data)))
+    planes = {"SCI": data, "ERR": np.full(SHAPE, 2.0 * sky, np.float32), "DQ": quality}
+    path = write_extensions(files, tmp_path / "mef.fits", planes)
+    done = run(files.reference, path, tmp_path / "out")
+    notes = done.record["notes"]
+    assert "science: its mask is HDU 3 DQ of the same file" in notes
+    assert "science: its noise is HDU 2 ERR of the same file" in notes
+    with fits.open(done.output / "score.fits") as score:
+        assert (score[0].data[100:110] == 0.0).all()
+    # a noise of twice the truth is propagated as given, and found out on blank sky
+    widths = [each.record["metrics"]["pull_width_propagated"] for each in (done, good)]
+    assert widths[0] < 0.8 * widths[1]
+    # given in a file of its own, it goes before what lies beside the image
+    other = tmp_path / "noise.fits"
+    fits.PrimaryHDU(np.full(SHAPE, sky, np.float32)).writeto(other)
+    given = run(files.reference, path, tmp_path / "given", "--science-noise", other)
+    assert not any("ERR" in note for note in given.record["notes"])
+
+
 @pytest.mark.parametrize("name", ["absent.fits", "."])
 def test_a_file_that_is_none_is_refused_by_name(files: Files, tmp_path: Path, name: str) -> None:
     assert str(tmp_path) in refuse(files.reference, tmp_path / name, tmp_path / "out")

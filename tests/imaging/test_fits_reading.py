@@ -98,7 +98,7 @@ def test_containers_are_opened_whatever_they_are_called(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(path).image.data, RAMP)
 
 
-def _extensions(tmp_path: Path) -> Path:
+def _extensions(tmp_path: Path, versions: int = 2) -> Path:
     sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0}
     sky |= {"CRPIX1": 5.0, "CRPIX2": 5.0, "CD1_1": -1e-4, "CD2_2": 1e-4}
     primary = fits.PrimaryHDU()
@@ -107,7 +107,7 @@ def _extensions(tmp_path: Path) -> Path:
     hdus = [primary, fits.ImageHDU(RAMP.astype("f4"), name="WHT")]
     hdus[1].header.update(sky)
     hdus += [fits.ImageHDU(np.ones((9, 9), "f4"), name="GUIDE")]
-    hdus += [fits.ImageHDU(RAMP.astype("f4") + 1, name="SCI", ver=v) for v in (1, 2)]
+    hdus += [fits.ImageHDU(RAMP.astype("f4") + 1, name="SCI", ver=v + 1) for v in range(versions)]
     for hdu in hdus[3:]:
         hdu.header.update(sky)
         hdu.header["FILTER"] = "i"
@@ -117,11 +117,84 @@ def _extensions(tmp_path: Path) -> Path:
 
 
 def test_the_first_image_on_the_sky_is_taken_not_its_weight(tmp_path: Path) -> None:
-    record = read_header(_extensions(tmp_path))
+    record = read_header(_extensions(tmp_path, versions=1))
     assert (record.hdu, record.hdu_name) == (3, "SCI")
     assert record.header["OBJECT"] == "M 1"
     assert record.header["FILTER"] == "i"
     assert "NAXIS1" not in record.header
+
+
+def test_of_several_images_of_one_rank_none_is_taken_unasked(tmp_path: Path) -> None:
+    with pytest.raises(ImageReadError, match=r"HDUs 3 SCI,1, 4 SCI,2\.") as refusal:
+        read_header(_extensions(tmp_path))
+    assert refusal.value.code == "several_images"
+    assert "--science-hdu" in refusal.value.remedy
+
+
+def test_detectors_without_a_place_on_the_sky_are_not_dropped_either(tmp_path: Path) -> None:
+    planes = [fits.ImageHDU(RAMP.astype("f4"), name=f"CCD{i}") for i in (1, 2)]
+    # a guider of a fifth of their pixels is no rival
+    planes.append(fits.ImageHDU(np.ones((20, 20), "f4"), name="GUIDE"))
+    path = tmp_path / "mosaic.fits"
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path)
+    with pytest.raises(ImageReadError, match=r"holds 2 images.*1 CCD1, 2 CCD2\."):
+        read_image(path)
+    assert read_image(path, hdu="CCD2").hdu == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        # JWST; HST; Rubin; Gemini; Euclid
+        (("SCI", "ERR", "DQ", "AREA", "VAR_POISSON", "VAR_RNOISE"), {"noise": 2, "mask": 3}),
+        (("SCI", "ERR", "DQ", "SAMP", "TIME"), {"noise": 2, "mask": 3}),
+        (("IMAGE", "MASK", "VARIANCE"), {"mask": 2, "variance": 3}),
+        (("SCI", "VAR", "DQ"), {"variance": 2, "mask": 3}),
+        (("3-1.SCI", "3-1.RMS", "3-1.FLG"), {"noise": 2, "mask": 3}),
+        (("SCI", "WHT", "CTX"), {}),
+    ],
+)
+def test_noise_and_mask_are_known_by_what_observatories_call_them(
+    tmp_path: Path, names: tuple[str, ...], roles: dict[str, int]
+) -> None:
+    planes = [fits.ImageHDU(RAMP.astype("f4"), name=name) for name in names]
+    path = tmp_path / "mef.fits"
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path)
+    record = read_header(path)
+    assert (record.hdu, record.hdu_name) == (1, names[0])
+    assert {each.role: each.hdu for each in record.companions} == roles
+
+
+def test_companions_are_those_of_the_detector_that_was_asked_for(tmp_path: Path) -> None:
+    planes = [
+        fits.ImageHDU(RAMP.astype("f4"), name=name, ver=chip)
+        for chip in (1, 2)
+        for name in ("SCI", "ERR", "DQ")
+    ]
+    path = tmp_path / "flt.fits"
+    fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(path)
+    assert [each.hdu for each in read_header(path, hdu="SCI,2").companions] == [5, 6]
+
+
+def test_the_bits_of_a_mask_mean_what_its_file_says(tmp_path: Path) -> None:
+    bits = np.zeros((40, 50), "i4")
+    bits[0, :4] = 1, 2, 32, 1 | 32
+    mask = fits.ImageHDU(bits, name="MASK")
+    mask.header["MP_BAD"], mask.header["HIERARCH MP_DETECTED"], mask.header["MP_SAT"] = 0, 5, 1
+    quality = fits.ImageHDU(bits, name="DQ")
+    for telescope, plane, wanted in (
+        ("Rubin", mask, [True, True, False, True]),
+        ("JWST", quality, [True, False, False, True]),
+        ("HST", quality, [True, True, True, True]),
+    ):
+        primary = fits.PrimaryHDU()
+        primary.header["TELESCOP"] = telescope
+        path = tmp_path / f"{telescope}.fits"
+        fits.HDUList([primary, fits.ImageHDU(RAMP.astype("f4"), name="SCI"), plane]).writeto(path)
+        (found,) = read_header(path).companions
+        bad = found.is_bad(read_plane(path, hdu=found.hdu))
+        assert list(bad[0, :4]) == wanted
+        assert bad.sum() == sum(wanted)
 
 
 def test_an_hdu_is_taken_by_name_version_or_index(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from preprocessing.services import (
     store_image,
     store_stars,
 )
+from preprocessing.services.raw_frames import read_raw
 from tests.observations.factories import make_survey, write_frame
 
 
@@ -91,6 +92,47 @@ def test_camera_facts_come_from_person_then_header_then_survey(tmp_path: Path) -
     assert (frame.gain, frame.read_noise, frame.saturation) == (1.5, 4.0, 30000.0)
     assert frame.zero_point is None
     assert frame.exposure_s == 60.0
+
+
+@pytest.mark.django_db
+def test_noise_and_mask_in_the_frame_s_own_file_are_used_and_said(tmp_path: Path) -> None:
+    path = write_frame(tmp_path / "a.fits")
+    bad = np.zeros((64, 64), np.int16)
+    bad[5, 6] = 4
+    with fits.open(path) as plain:
+        planes = [
+            fits.ImageHDU(plain[0].data, plain[0].header, name="SCI"),
+            fits.ImageHDU(np.full((64, 64), 3.0, np.float32), name="ERR"),
+            fits.ImageHDU(bad, name="DQ"),
+        ]
+        fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "mef.fits")
+    row = ingest_file(tmp_path / "mef.fits", survey=make_survey(), file_name="mef.fits").observation
+    assert row is not None
+    _, _, own = read_raw(row)
+    found = load_companions(row, shape=(64, 64), own=own)
+    assert found.mask is not None
+    assert found.variance is not None
+    assert list(zip(*np.nonzero(found.mask), strict=True)) == [(5, 6)]
+    assert (found.variance == 9.0).all()
+    assert found.notes == (
+        "its noise is HDU 2 ERR of the same file",
+        "its mask is HDU 3 DQ of the same file",
+    )
+
+
+@pytest.mark.django_db
+def test_a_file_of_several_detectors_is_refused_at_the_door(tmp_path: Path) -> None:
+    path = write_frame(tmp_path / "a.fits")
+    with fits.open(path) as plain:
+        planes = [fits.ImageHDU(plain[0].data, plain[0].header, name=f"CCD{i}") for i in (1, 2)]
+        fits.HDUList([fits.PrimaryHDU(), *planes]).writeto(tmp_path / "mosaic.fits")
+    survey = make_survey()
+    taken = {"path": tmp_path / "mosaic.fits", "file_name": "mosaic.fits", "dry_run": True}
+    refused = ingest_file(survey=survey, **taken)
+    assert (refused.outcome, refused.code) == ("refused", "several_images")
+    assert "1 CCD1, 2 CCD2" in refused.reason
+    survey.image_hdu = "CCD2"
+    assert ingest_file(survey=survey, **taken).outcome == "created"
 
 
 @pytest.mark.django_db

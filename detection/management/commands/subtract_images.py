@@ -22,7 +22,7 @@ from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.fits_reader_child import own_peak_kib
 from astrid_site.imaging.image import Image
 from detection.management.subtraction_frames import bring_together
-from detection.management.subtraction_given import given_mask, read_given
+from detection.management.subtraction_given import read_given, with_mask
 from detection.management.subtraction_notes import all_notes, doubts_of, odd_about
 from detection.management.subtraction_products import (
     CANDIDATES,
@@ -69,6 +69,11 @@ class Command(BaseCommand):
                 f"--{name}-noise", type=Path, help="FITS plane, 1 sigma of each pixel"
             )
             parser.add_argument(f"--{name}-psf", type=Path, help="FITS image of a point source")
+            parser.add_argument(
+                f"--{name}-hdu",
+                type=_hdu,
+                help="which image of a file of several",
+            )
         parser.add_argument("--aligned", action="store_true", help="the two share one pixel grid")
         parser.add_argument(
             "--method", choices=("auto", *_METHODS), default="auto", help="how to subtract"
@@ -243,15 +248,22 @@ def _read_pair(
     options: dict[str, Any],
 ) -> tuple[dict[str, ImageSource], dict[str, dict[str, Any]], list[str]]:
     """Both images by their role, what was given beside each, and what is odd about them."""
-    pair = {name: _read(options[name], options[f"{name}_mask"]) for name in _ROLES}
-    given = {name: read_given(name, options, pair[name].image.shape) for name in _ROLES}
+    pair, given, told = {}, {}, []
+    for name in _ROLES:
+        pair[name], said = with_mask(name, options, _read(options[name], options[f"{name}_hdu"]))
+        given[name], more = read_given(name, options, pair[name])
+        told += [f"{name}: {note}" for note in (*said, *more)]
     names = (options["reference"].name, options["science"].name)
-    return pair, given, odd_about(pair["reference"], pair["science"], names=names)
+    return pair, given, odd_about(pair["reference"], pair["science"], names=names) + told
 
 
-def _read(path: Path, mask_path: Path | None) -> ImageSource:
-    """An image with what its header says about the detector, and a mask given beside it."""
-    source = read_image(path)
+def _hdu(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
+
+
+def _read(path: Path, hdu: str | int | None) -> ImageSource:
+    """An image with what its header says about the detector."""
+    source = read_image(path, hdu=hdu)
     said = read_metadata(source.header, keywords=None, file_name=path.name)
     image = source.image.with_(
         gain=said.gain,
@@ -260,16 +272,7 @@ def _read(path: Path, mask_path: Path | None) -> ImageSource:
         zero_point=said.zero_point,
         exposure_s=said.exposure_s,
     )
-    if mask_path is not None:
-        image = image.with_(mask=image.mask | given_mask(mask_path, image.shape))
-    return ImageSource(
-        image=image,
-        header=source.header,
-        hdu=source.hdu,
-        hdu_name=source.hdu_name,
-        warnings=source.warnings,
-        wcs_problem=source.wcs_problem,
-    )
+    return replace(source, image=image)
 
 
 def _calibrate(
