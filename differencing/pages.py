@@ -70,6 +70,10 @@ _NUMBERS = {
         high="more of the frame is beyond 5 sigma than noise and real sources explain",
         is_fraction=True,
     ),
+    "background_left": _Words(
+        "the sky that is left, in units of its noise",
+        high="the sky of the two images differs in places, and was not matched there",
+    ),
     "lag1": _Words(
         "the correlation of neighbouring pixels",
         low="neighbouring pixels are anticorrelated",

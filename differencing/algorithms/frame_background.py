@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.psf import position_terms
 from differencing.algorithms.tiles import Filtered
+from preprocessing.algorithms.sky_mesh import Mesh, lay_mesh, smooth_mesh, spread_strips
 
+FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+Float64 = NDArray[np.float64]
 
 _CELL_PIX = 64
 _MIN_PIXELS = 50
+#: Blank pixels that fix a median to a twentieth of their width.
+_FIRM_PIXELS = 500
 _ROWS = 64
 _CLIP_SIGMA = 4.0
+#: What a polynomial leaves is taken off too where it reaches this share of the noise.
+_NOTABLE = 0.05
+
+
+@dataclass(frozen=True)
+class BackgroundLevel:
+    """The level that was taken off, and what it left.
+
+    Attributes
+    ----------
+    rms : float
+        Root mean square of the level over the frame [science units].
+    left : float or None
+        What 99 % of the cells of 64 pixels stay under: the size of the median of their blank sky,
+        in units of its noise. Noise alone leaves 0.07. None without a cell of 500 such pixels.
+    """
+
+    rms: float
+    left: float | None
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Blank sky of cells: median, width and number of pixels, each of the mesh's shape."""
+
+    mesh: Mesh
+    median: Float64
+    width: Float64
+    count: Float64
 
 
 def subtract_background(
     filtered: Filtered, blank: BoolArray, *, order: int
-) -> tuple[Filtered, float]:
-    """Subtract a low-order polynomial fitted to the medians of blank sky, in place.
+) -> tuple[Filtered, BackgroundLevel]:
+    """Subtract a smooth level fitted to the medians of blank sky, in place.
 
-    A smooth level passes the whitening and the unit-sum matched filter unchanged, so the same
-    level is taken from difference and signal.
+    A polynomial of low order, and over it, where that leaves more than the noise, the surface that
+    the cells allow. A smooth level passes the whitening and the unit-sum matched filter unchanged,
+    so the same level is taken from difference and signal.
 
     Parameters
     ----------
@@ -31,30 +69,62 @@ def subtract_background(
     blank : NDArray[bool], shape (ny, nx)
         Blank sky.
     order : int
-        Highest order; lower where few cells of the frame have enough blank sky.
+        Highest order of the polynomial; lower where few cells of the frame have enough blank sky.
 
     Returns
     -------
     tuple
-        The planes, changed, and the rms of the level over the frame [science units].
+        The planes, changed, and the level.
     """
-    x, y, level = _cell_medians(filtered, blank)
-    while order > 0 and len(level) < 3 * (order + 1) * (order + 2) // 2:
+    cells = _measure_cells(filtered, blank)
+    known = cells.count > 0
+    n_known = int(np.count_nonzero(known))
+    while order > 0 and n_known < 3 * (order + 1) * (order + 2) // 2:
         order -= 1
-    if len(level) == 0:
-        return filtered, 0.0
-    shape = filtered.difference.shape
-    solution = _fit_clipped(position_terms(x, y, shape=(shape[0], shape[1]), order=order), level)
+    if n_known == 0:
+        return filtered, BackgroundLevel(0.0, None)
+    ny, nx = filtered.difference.shape
+    y, x = np.meshgrid(*cells.mesh.middles(), indexing="ij")
+    terms = position_terms(x.ravel(), y.ravel(), shape=(ny, nx), order=order)
+    solution = _fit_clipped(terms[known.ravel()], cells.median[known])
+    left = cells.median - (terms @ solution).reshape(known.shape)
+    relief = _relief(left, cells)
     squares = 0.0
-    for first in range(0, shape[0], _ROWS):
-        rows = slice(first, min(first + _ROWS, shape[0]))
-        surface = _surface(solution, order, rows, shape=(shape[0], shape[1]))
+    for rows, bend in _bends(relief, cells.mesh):
+        surface = _surface(solution, order, rows, shape=(ny, nx)) + bend
         filtered.difference[rows] -= surface
         filtered.difference[rows][filtered.bad[rows]] = 0.0
         filtered.signal[rows] -= surface
         squares += float(np.square(surface).sum(dtype=np.float64))
     rms = float(np.sqrt(squares / filtered.difference.size))
-    return filtered, rms
+    return filtered, BackgroundLevel(rms, _largest(left - relief, cells))
+
+
+def _relief(left: Float64, cells: _Cells) -> Float64:
+    """What the cells show beyond the polynomial; 0 where that is but noise."""
+    relief = smooth_mesh(left, np.minimum(cells.count / _FIRM_PIXELS, 1.0), cells.mesh)
+    known = cells.count > 0
+    if np.abs(relief[known]).max() < _NOTABLE * float(np.median(cells.width[known])):
+        return np.zeros_like(relief)
+    return relief
+
+
+def _bends(relief: Float64, mesh: Mesh) -> Iterator[tuple[slice, FloatArray | np.float32]]:
+    """The relief on the pixels of some rows after the other."""
+    if relief.any():
+        yield from spread_strips(relief, mesh, height=_ROWS)
+        return
+    ny = int(mesh.y_edges[-1])
+    for first in range(0, ny, _ROWS):
+        yield slice(first, min(first + _ROWS, ny)), np.float32(0)
+
+
+def _largest(left: Float64, cells: _Cells) -> float | None:
+    """The level that is left in all but 1 % of the cells, over the noise of their pixels."""
+    firm = (cells.count >= _FIRM_PIXELS) & (cells.width > 0)
+    if not firm.any():
+        return None
+    return float(np.percentile(np.abs(left[firm]) / cells.width[firm], 99))
 
 
 def _surface(
@@ -73,27 +143,24 @@ def _surface(
     return (along_y.T @ powers).astype(np.float32)
 
 
-def _cell_medians(
-    filtered: Filtered, blank: BoolArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centres and medians of the cells with enough blank sky."""
-    ny, nx = blank.shape
-    found = []
-    for top in range(0, ny, _CELL_PIX):
+def _measure_cells(filtered: Filtered, blank: BoolArray) -> _Cells:
+    """Medians and widths of the cells with enough blank sky."""
+    mesh = lay_mesh((blank.shape[0], blank.shape[1]), _CELL_PIX)
+    median, width, count = (np.zeros(mesh.shape) for _ in range(3))
+    for i, (top, bottom) in enumerate(zip(mesh.y_edges[:-1], mesh.y_edges[1:], strict=True)):
         # every other row: the median of 2000 pixels is good to 0.03 of their width
-        rows, bottom = slice(top, top + _CELL_PIX, 2), min(top + _CELL_PIX, ny)
+        rows = slice(top, bottom, 2)
         band = np.where(blank[rows], filtered.difference[rows], np.float32(np.inf))
-        count = np.add.reduceat(blank[rows].sum(axis=0), np.arange(0, nx, _CELL_PIX))
-        for number, left in enumerate(range(0, nx, _CELL_PIX)):
-            n = int(count[number])
+        counts = np.add.reduceat(blank[rows].sum(axis=0), mesh.x_edges[:-1])
+        for j, (first, last) in enumerate(zip(mesh.x_edges[:-1], mesh.x_edges[1:], strict=True)):
+            n = int(counts[j])
             if n >= _MIN_PIXELS:
                 # what is not blank goes to the end
-                values = np.sort(band[:, left : left + _CELL_PIX], axis=None)
-                right = min(left + _CELL_PIX, nx)
-                middle = ((left + right - 1) / 2, (top + bottom - 1) / 2)
-                found.append((*middle, 0.5 * float(values[(n - 1) // 2] + values[n // 2])))
-    table = np.array(found, dtype=np.float64).reshape(-1, 3)
-    return table[:, 0], table[:, 1], table[:, 2]
+                values = np.sort(band[:, first:last], axis=None)
+                low, high = values[int(0.15866 * n)], values[int(0.84134 * n)]
+                median[i, j] = 0.5 * float(values[(n - 1) // 2] + values[n // 2])
+                width[i, j], count[i, j] = 0.5 * float(high - low), n
+    return _Cells(mesh, median, width, count)
 
 
 def _fit_clipped(terms: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -235,6 +235,9 @@ LIMITS = (
     # a warped template correlates neighbours by 0.1 to 0.15 where it is not smoothed, a drizzled
     # image by more; the score is scaled to the sky it has
     Limit("lag1", (-0.2, 0.2), (-0.5, 0.5)),
+    # a level of 0.2 of a pixel's noise lifts the score of blank sky by 1 where the PSF has 3 pixels
+    # FWHM, which makes some seventy times as many false sources
+    Limit("background_left", (0.0, 0.2), (0.0, 1.0), is_optional=True),
     Limit("dipole_fraction", (0.0, 0.2), (0.0, 0.5)),
     Limit("coverage", (0.8, 1.0), (0.15, 1.0)),
     Limit("n_blank", (500, _INFINITY), (0, _INFINITY)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,11 @@ class Mesh:
         return (self.y_edges[1:] + self.y_edges[:-1]) // 2, (
             self.x_edges[1:] + self.x_edges[:-1]
         ) // 2
+
+    def middles(self) -> tuple[Float64, Float64]:
+        """Where the middles of the boxes are, y and x [pix]."""
+        y, x = self.y_edges.astype(np.float64), self.x_edges.astype(np.float64)
+        return 0.5 * (y[1:] + y[:-1] - 1.0), 0.5 * (x[1:] + x[:-1] - 1.0)
 
     def scaled(self, shape: tuple[int, int]) -> Mesh:
         """The same boxes on a frame of twice the pixels an axis."""
@@ -143,8 +149,9 @@ def smooth_mesh(values: Float64, trust: Float64, mesh: Mesh) -> Float64:
 
 def _plane(values: Float64, known: BoolArray, mesh: Mesh) -> Float64:
     """The plane through the known boxes."""
-    y, x = (0.5 * (edges[1:] + edges[:-1]) for edges in (mesh.y_edges, mesh.x_edges))
-    terms = np.stack(np.broadcast_arrays(1.0, y[:, None] / y[-1], x / x[-1]), axis=-1)
+    y, x = mesh.middles()
+    ny, nx = mesh.y_edges[-1], mesh.x_edges[-1]
+    terms = np.stack(np.broadcast_arrays(1.0, y[:, None] / ny, x / nx), axis=-1)
     solution, *_ = np.linalg.lstsq(terms[known], values[known], rcond=None)
     return np.asarray(terms @ solution)
 
@@ -231,13 +238,22 @@ def spread(levels: Float64, mesh: Mesh) -> FloatArray:
     NDArray[float32], shape (ny, nx)
         A spline of second degree each axis; no box is extrapolated.
     """
-    along_y, along_x = _pixel_means(mesh.y_edges), _pixel_means(mesh.x_edges)
+    return next(spread_strips(levels, mesh, height=int(mesh.y_edges[-1])))[1]
+
+
+def spread_strips(
+    levels: Float64, mesh: Mesh, *, height: int
+) -> Iterator[tuple[slice, FloatArray]]:
+    """The surface of ``spread`` by strips of some rows, and which rows they are."""
+    along_y, along_x = _pixel_means(mesh.y_edges).astype(np.float32), _pixel_means(mesh.x_edges)
     # the offset apart: single precision is then that of the surface's relief
     offset = float(np.median(levels))
-    relief = (levels - offset) @ along_x.T
-    surface = along_y.astype(np.float32) @ relief.astype(np.float32)
-    surface += np.float32(offset)
-    return surface
+    relief = ((levels - offset) @ along_x.T).astype(np.float32)
+    for first in range(0, len(along_y), height):
+        rows = slice(first, min(first + height, len(along_y)))
+        surface = along_y[rows] @ relief
+        surface += np.float32(offset)
+        yield rows, surface
 
 
 def _pixel_means(edges: NDArray[np.intp]) -> Float64:

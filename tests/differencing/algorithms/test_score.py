@@ -7,6 +7,7 @@ import pytest
 
 from astrid_site.imaging.psf import constant_psf
 from differencing.algorithms.frame_background import subtract_background
+from differencing.algorithms.quality import LIMITS, judge
 from differencing.algorithms.score import measure_noise, sample_bands
 from differencing.algorithms.tiles import Filtered
 
@@ -60,9 +61,38 @@ def test_a_sloping_and_bent_level_is_taken_off():
     level = 3.0 + 0.01 * x - 0.02 * y + 2e-5 * (x - 200.0) ** 2 + 1e-5 * x * y
     sky = filtered(shape, level=level)
     noise = sky.difference - level
-    flat, rms = subtract_background(sky, np.ones(shape, dtype=bool), order=2)
+    flat, taken = subtract_background(sky, np.ones(shape, dtype=bool), order=2)
     left = flat.difference - noise
     # six terms through the medians of 28 cells, each good to 1.25 * 2 / sqrt(2048)
     assert np.sqrt(np.mean(left**2)) < 3 * 1.25 * 2 / np.sqrt(2048) * np.sqrt(6 / 28)
     assert flat.signal == pytest.approx(flat.difference, abs=1e-5)
-    assert rms == pytest.approx(np.sqrt(np.mean(level**2)), rel=0.02)
+    assert taken.rms == pytest.approx(np.sqrt(np.mean(level**2)), rel=0.02)
+
+
+def test_moonlight_that_no_polynomial_follows_is_taken_off():
+    shape = (700, 700)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    level = 30.0 * np.exp(-np.hypot(x - 760.0, y + 60.0) / 150.0)
+    sky = filtered(shape, level=level)
+    noise = sky.difference - level
+    flat, taken = subtract_background(sky, np.ones(shape, dtype=bool), order=2)
+    # the polynomial leaves 3.6 times the noise in the corner
+    assert np.abs(flat.difference - noise).max() < 2.0
+    # a median of 2048 pixels is good to 0.028: 99 % are below 0.07
+    assert 0.02 < taken.left < 0.1
+
+
+def test_a_level_that_changes_within_few_pixels_is_told():
+    shape = (700, 700)
+    step = np.where(np.arange(700) < 224, 0.0, 3.0)[:, None]
+    checks = step * (np.arange(700) % 128 < 64)
+    _, taken = subtract_background(
+        filtered(shape, level=checks), np.ones(shape, dtype=bool), order=2
+    )
+    verdict, reasons = judge(
+        {limit.name: limit.passing[0] for limit in LIMITS} | {"background_left": taken.left}
+    )
+    # 0.75 of the noise up or down
+    assert 0.2 < taken.left < 1.0
+    assert verdict == "downgrade"
+    assert [reason.split()[0] for reason in reasons] == ["background_left"]
