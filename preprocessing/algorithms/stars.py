@@ -25,6 +25,7 @@ _LOCUS_SCATTER = 0.12
 # radius [FWHM] and neighbours' share of flux within it; looser where a field is too crowded
 _ISOLATION = ((3.0, 0.05), (2.0, 0.1), (1.5, 0.3), (1.2, 0.6))
 _ENOUGH_STARS = 20
+_LEAST_BUFFER = 300_000
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def find_stars(
     ------
     ValueError
         If the image has no variance.
+    AlgorithmError
+        If the extraction gives up; carries ``n_pixels``.
 
     References
     ----------
@@ -178,7 +181,7 @@ def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.vo
     if image.variance is None:
         msg = "image: the variance is missing"
         raise ValueError(msg)
-    sep.set_extract_pixstack(max(300_000, data.size // 8))
+    sep.set_extract_pixstack(max(_LEAST_BUFFER, data.size // 8))
     sep.set_sub_object_limit(16_384)
     kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
     try:
@@ -196,6 +199,13 @@ def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.vo
         )
     except MemoryError as error_:
         msg = "source extraction ran out of memory"
+        raise AlgorithmError(msg, n_pixels=int(data.size)) from error_
+    except Exception as error_:
+        # all that the library raises when a buffer is full is a bare Exception
+        msg = (
+            f"the sources cannot be told apart ({error_}): too much of the frame lies above its "
+            "noise; check its sky and, where they were given, its variance and its mask"
+        )
         raise AlgorithmError(msg, n_pixels=int(data.size)) from error_
     return np.asarray(found)
 

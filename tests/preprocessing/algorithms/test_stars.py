@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from preprocessing.algorithms.stars import contamination, find_stars, stellar_locus
 
@@ -95,3 +96,11 @@ def test_contamination_counts_the_flux_of_neighbours(make_field):
     found = contamination(stars, radius=9.0)
     assert found[alone] == 0.0
     assert found[bright] == pytest.approx(0.5, abs=0.15)
+
+
+def test_what_the_extraction_gives_up_on_is_told(make_field, monkeypatch):
+    field = calibrated(make_field())
+    monkeypatch.setattr("preprocessing.algorithms.stars._LEAST_BUFFER", 10)
+    with pytest.raises(AlgorithmError, match="cannot be told apart") as caught:
+        find_stars(field.with_(variance=np.full(field.shape, 1e-6, np.float32)))
+    assert caught.value.numbers["n_pixels"] == field.data.size
