@@ -50,8 +50,9 @@ def read_given(
     """
     shape = source.image.shape
     noise_path, psf_path = options[f"{name}_noise"], options[f"{name}_psf"]
+    notes: list[str] = []
     if noise_path is not None:
-        variance, notes = _given_variance(noise_path, shape), []
+        variance = _given_variance(noise_path, shape)
     else:
         variance, notes = _beside(options[name], source, is_mask=False)
     psf = None if psf_path is None else _given_psf(psf_path, shape)

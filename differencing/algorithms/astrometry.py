@@ -20,6 +20,9 @@ _GRID = 9
 # what is less is the pointing error that every header has
 _CONTRADICTED_PIX = 3.0
 _CONTRADICTED_DEG = 1.0
+# a registration that no linear world coordinates carry to better than this is distorted
+_DISTORTED_PIX = 0.05
+_SIP_DEGREE = 4
 
 
 class PixelMap(Protocol):
@@ -84,7 +87,8 @@ def tie_wcs(
     astrometric frame; headers of different nights differ by an arcsecond and more, while the
     stars tie them to a few hundredths of a pixel. With u' = A u + b the affine map from true to
     believed pixels, CD' = CD A and CRPIX' = A^-1 (CRPIX - b) carry the correction exactly for
-    distortions that act on intermediate world coordinates (TPV) and to first order for SIP.
+    distortions that act on intermediate world coordinates (TPV) and to first order for SIP. A
+    registration that is distorted against that gets new world coordinates with SIP terms.
     """
     ny, nx = shape
     grid_y, grid_x = np.meshgrid(
@@ -99,9 +103,14 @@ def tie_wcs(
         return replace(_fit_anew(x, y, ra=ra, dec=dec, shape=shape), is_elsewhere=True)
     matrix, offset = _affine(np.stack([x, y]), np.stack([believed_x, believed_y]))
     tied = _correct(science, matrix, offset)
+    rms = _rms(tied, x, y, ra=ra, dec=dec)
+    if rms > _DISTORTED_PIX:
+        # stars tell of a distortion that this header does not
+        anew = _fit_anew(x, y, ra=ra, dec=dec, shape=shape)
+        tied, rms = (anew.wcs, anew.rms_pix) if anew.rms_pix < rms else (tied, rms)
     return TiedWcs(
         wcs=tied,
-        rms_pix=_rms(tied, x, y, ra=ra, dec=dec),
+        rms_pix=rms,
         shift_pix=float(np.hypot((believed_x - x).mean(), (believed_y - y).mean())),
         turn_deg=abs(float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))),
         is_mirrored=bool(np.linalg.det(matrix) < 0.0),
@@ -112,9 +121,14 @@ def _fit_anew(
     x: Float64, y: Float64, *, ra: Float64, dec: Float64, shape: tuple[int, int]
 ) -> TiedWcs:
     """World coordinates from where the reference has the pixels of a frame alone."""
-    fitted = fit_wcs_from_points((x, y), SkyCoord(ra, dec, unit="deg"), projection="TAN")
+    sky = SkyCoord(ra, dec, unit="deg")
+    fitted = fit_wcs_from_points((x, y), sky, projection="TAN")
+    rms = _rms(fitted, x, y, ra=ra, dec=dec)
+    if rms > _DISTORTED_PIX:
+        fitted = fit_wcs_from_points((x, y), sky, projection="TAN", sip_degree=_SIP_DEGREE)
+        rms = _rms(fitted, x, y, ra=ra, dec=dec)
     fitted.array_shape = shape
-    return TiedWcs(fitted, _rms(fitted, x, y, ra=ra, dec=dec), None)
+    return TiedWcs(fitted, rms, None)
 
 
 def describe_tie(tied: TiedWcs) -> str | None:

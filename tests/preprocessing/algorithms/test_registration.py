@@ -113,6 +113,39 @@ def test_wcs_and_stars_together_correct_an_erring_wcs():
     assert worst_error(found, **truth) < 0.06
 
 
+def distorted(x, y, *, corner_pix):
+    """Positions moved outwards by the cube of their distance from the middle."""
+    u, v = (x - 249.5) / 249.5, (y - 249.5) / 249.5
+    radial = corner_pix / 2.0**1.5 * (u**2 + v**2)
+    return x + radial * u, y + radial * v
+
+
+@pytest.mark.parametrize("wcs", [None, tan_wcs()], ids=["stars alone", "plain WCS"])
+def test_a_distortion_that_no_header_tells_of_is_taken_from_the_stars(wcs):
+    # 80 of these lie on the frame, half of them of S/N > 50
+    x, y, flux = sky(n=205, seed=31)
+    flux = flux * 4.0
+    science = star_list(x, y, flux, seed=5)
+    reference = star_list(*distorted(x, y, corner_pix=2.5), flux, seed=6)
+    assert len(science) < 90
+    found = register(frame(wcs), reference, frame(wcs), science_stars=science)
+    assert found.rms_pix is not None
+    assert found.rms_pix < 0.03
+    # all but what the moved edge loses
+    assert found.n_matched > 0.85 * len(science)
+    grid = (v.ravel() for v in np.meshgrid(np.linspace(40, 460, 7), np.linspace(40, 460, 7)))
+    at_x, at_y = grid
+    got, true = found.to_reference(at_x, at_y), distorted(at_x, at_y, corner_pix=2.5)
+    assert np.hypot(got[0] - true[0], got[1] - true[1]).max() < 0.15
+
+
+def test_no_order_is_added_where_the_stars_do_not_ask_for_it():
+    x, y, flux = sky(n=205, seed=31)
+    stars = star_list(x, y, flux, seed=5), star_list(x, y, flux, seed=6)
+    found = register(frame(), stars[1], frame(), science_stars=stars[0])
+    assert max(step.order for step in found.maps) == 2
+
+
 def test_flipped_parity_and_other_pixel_scale_in_the_wcs_are_followed():
     x, y, flux = sky(n=600)
     # the reference's pixels are half as large and its x axis runs the other way
