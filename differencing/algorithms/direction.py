@@ -64,8 +64,8 @@ def choose_direction(
     stated = f"FWHM {science.fwhm_pix:.2f} pix science, {template.fwhm_pix:.2f} pix template"
     if lacks_frequencies and template.fwhm_pix <= _MOST_SHARPENED * science.fwhm_pix:
         return Choice("template", f"the template's pixels are coarser ({stated})")
-    narrowest = min(science.fwhm_pix, template.fwhm_pix)
-    if narrowest < _UNDERSAMPLED_PIX and not is_resampled:
+    if is_undersampled(science, template) and not is_resampled:
+        narrowest = min(science.fwhm_pix, template.fwhm_pix)
         return Choice("cross", f"a PSF of FWHM {narrowest:.2f} pix is undersampled")
     widths = [directional_widths(central_psf(psf)) for psf in (science, template)]
     ratio = widths[0] / widths[1]
@@ -74,6 +74,11 @@ def choose_direction(
     if (ratio <= 1.0 + _TOLERANCE).all():
         return Choice("science", f"the science image is the sharper one ({stated})")
     return Choice("cross", f"each image is the sharper one in some direction ({stated})")
+
+
+def is_undersampled(science: PsfField, template: PsfField) -> bool:
+    """Whether the finest frequencies of an image are aliased, so that no kernel matches them."""
+    return min(science.fwhm_pix, template.fwhm_pix) < _UNDERSAMPLED_PIX
 
 
 def directional_widths(psf: FloatArray) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.psf import PsfField, position_terms
+from differencing.algorithms.direction import is_undersampled
 from differencing.algorithms.kernel_filters import central_psf
 
 FloatArray = NDArray[np.float32]
@@ -41,6 +42,8 @@ def expected_kernel(
     Notes
     -----
     A Wiener quotient of the PSFs on a grid of positions, through which the polynomial is fitted.
+    Where both images are convolved they are alike at the frame's centre, and stay so at the
+    frequencies that hardly tell them apart.
     Its sum is one, less the wings outside ``half_width``.
     """
     ny, nx = science.shape
@@ -57,7 +60,8 @@ def expected_kernel(
         (of_template, of_science) if direction == "science" else (of_science, of_template)
     )
     floor = _CROSS_NOISE_POWER if direction == "cross" else _NOISE_POWER
-    quotient = fixed * moving.conj() / (np.abs(moving) ** 2 + floor)
+    alike = floor if direction == "cross" and not is_undersampled(science, template) else 0.0
+    quotient = (fixed * moving.conj() + alike) / (np.abs(moving) ** 2 + floor)
     images = np.roll(np.fft.irfft2(quotient, (n, n)), (half_width, half_width), axis=(1, 2))
     size = 2 * half_width + 1
     kernels = images[:, :size, :size]

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from astrid_site.imaging.psf import position_terms
@@ -37,6 +38,9 @@ class StampPlanes:
         True where either image is unusable.
     threads : int
         Chunks of stars worked on at the same time.
+    moving_correlation : NDArray[float32] or None
+        Correlation of the moving image's noise at each lag (dy, dx), 1 in the middle; None for
+        white noise.
     """
 
     fixed: Tensor
@@ -45,6 +49,7 @@ class StampPlanes:
     moving_variance: Tensor
     bad: Tensor
     threads: int = 1
+    moving_correlation: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from astrid_site.imaging.psf import position_terms
 from differencing.algorithms.kernel_equations import Equations
@@ -37,6 +38,28 @@ def kernel_penalty(half_width: int, *, device: str) -> Tensor:
     size_limit = 0.01 + 0.1 * (radius / half_width).ravel() ** 2
     form = laplacian.T @ (smoothness[:, None] * laplacian) + np.diag(size_limit)
     return torch.from_numpy(form).to(device)
+
+
+def noise_correlation(
+    correlation: NDArray[np.float32] | None, half_width: int, *, device: str
+) -> Tensor:
+    """Correlation (M, M) of the noise that a kernel's pixels meet, from that at each lag (dy, dx).
+
+    The identity for white noise, None.
+    """
+    size = 2 * half_width + 1
+    if correlation is None:
+        return torch.eye(size**2, dtype=torch.float64, device=device)
+    reach = correlation.shape[0] // 2
+    known = np.zeros((4 * half_width + 1, 4 * half_width + 1))
+    inner = min(reach, 2 * half_width)
+    middle = 2 * half_width
+    known[middle - inner : middle + inner + 1, middle - inner : middle + inner + 1] = correlation[
+        reach - inner : reach + inner + 1, reach - inner : reach + inner + 1
+    ]
+    row, column = (grid.ravel() for grid in np.indices((size, size)))
+    lags = known[row[:, None] - row + middle, column[:, None] - column + middle]
+    return torch.from_numpy(lags).to(device)
 
 
 def _derivatives(kernel: Tensor) -> list[Tensor]:
@@ -74,10 +97,14 @@ class KernelSums:
 
 @dataclass(frozen=True)
 class KernelSolver:
-    """Solves the summed equations of a set of stars for one model."""
+    """Solves the summed equations of a set of stars for one model.
+
+    ``correlation`` (M, M) is that of the moving image's noise between the kernel's pixels.
+    """
 
     penalty: Tensor
     prior: Tensor
+    correlation: Tensor
     n_terms: int
     strength: float
 
@@ -129,7 +156,8 @@ class KernelSolver:
             block[part, part] += scale * (1.0 if start == 0 else 3.0) * self.penalty
         # noise of the moving image looks like more signal there: left in the right side, it would
         # draw the kernel towards nothing; in the block it only holds it to the expected one
-        added = (sums.noise @ expected.reshape(self.n_terms, m)).reshape(-1)
+        own = expected.reshape(self.n_terms, m) @ self.correlation
+        added = (sums.noise @ own).reshape(-1)
         missing = (sums.right - matrix @ expected + added)[:free]
         expected[:free] += torch.linalg.solve(block, missing)
         solution: Tensor = expected.reshape(self.n_terms, m)
@@ -144,7 +172,8 @@ class KernelSolver:
         modes = self._modes()
         by_term = modes.reshape(len(modes), self.n_terms, -1)
         projected = modes @ matrix @ modes.T
-        projected = projected - torch.einsum("ajm,jk,bkm->ab", by_term, noise, by_term)
+        met = by_term @ self.correlation
+        projected = projected - torch.einsum("ajm,jk,bkm->ab", by_term, noise, met)
         ridge = 1e-9 * torch.diagonal(projected).mean()
         projected = projected + ridge * torch.eye(
             len(modes), dtype=matrix.dtype, device=matrix.device
@@ -180,7 +209,8 @@ class KernelSolver:
         own = (kernels * moved).sum(dim=1)
         total = equations.c.double() - 2 * (kernels * equations.b.double()).sum(dim=1) + own
         # noise that a kernel lets through is no misfit: count what the expected kernel would
-        usual = self.prior[0].square().sum() * (kernels.sum(dim=1) / self.prior[0].sum()).square()
-        total = total + equations.noise * (usual - kernels.square().sum(dim=1))
+        usual = (self.prior[0] @ self.correlation @ self.prior[0]) / self.prior[0].sum().square()
+        let_through = (kernels @ self.correlation * kernels).sum(dim=1)
+        total += equations.noise * (usual * kernels.sum(dim=1).square() - let_through)
         reduced: Tensor = total / equations.n_pixels.clamp(min=1)
         return reduced

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.psf import position_terms
 from differencing.algorithms.kernel_equations import Equations, StampPlanes, build_equations
-from differencing.algorithms.kernel_solver import KernelSolver, kernel_penalty
+from differencing.algorithms.kernel_solver import KernelSolver, kernel_penalty, noise_correlation
 from differencing.algorithms.stamps import StarPositions
 
 Tensor = torch.Tensor
@@ -154,7 +154,10 @@ def fit_kernel(
     # the richest model rejects: bright stars that a simpler one cannot fit are what calls for it;
     # among few stars it would bend to the one that moved
     first = orders[-1] if len(positions) >= _MANY_STARS else orders[0]
-    full = KernelSolver(penalty, prior, n_terms=len(prior), strength=_STRENGTHS[2])
+    correlation = noise_correlation(
+        planes.moving_correlation, kernel_half_width, device=str(penalty.device)
+    )
+    full = KernelSolver(penalty, prior, correlation, n_terms=len(prior), strength=_STRENGTHS[2])
     equations = _without_shared_noise(equations, full.of_order(0))
     rich = full.of_order(first)
     keep = _reject(equations, rich, min_stars=min_stars, sigma=2 * _CLIP_SIGMA)

@@ -11,16 +11,16 @@ import torch
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.inspection import grid_positions
 from astrid_site.imaging.masks import BoolArray, MaskArray, MaskPlane
-from astrid_site.imaging.psf import PsfField
 from differencing.algorithms import quality
 from differencing.algorithms.alard_lupton import fit_gaussian_kernel
-from differencing.algorithms.direction import Choice, choose_direction
+from differencing.algorithms.cross_planes import cross_planes
+from differencing.algorithms.direction import Choice, choose_direction, is_undersampled
 from differencing.algorithms.expected_kernel import expected_kernel
 from differencing.algorithms.fourier import to_tensor
 from differencing.algorithms.frame_background import subtract_background
 from differencing.algorithms.halo_error import add_halo_error, measure_halo_error
 from differencing.algorithms.kernel_equations import StampPlanes
-from differencing.algorithms.kernel_filters import KernelMatching, central_psf
+from differencing.algorithms.kernel_filters import KernelMatching
 from differencing.algorithms.pair import Pair, prepare_pair
 from differencing.algorithms.photons import measure_photon_slope, new_source_variance
 from differencing.algorithms.psf_matching import KernelField, fit_kernel
@@ -35,7 +35,7 @@ from differencing.algorithms.score import (
     sample_bands,
     scaled_variance,
 )
-from differencing.algorithms.stamps import select_stars
+from differencing.algorithms.stamps import StarPositions, select_stars
 from differencing.algorithms.subtraction import (
     FloatArray,
     Method,
@@ -142,7 +142,7 @@ def _match_kernel(
     )
     fit = fit_gaussian_kernel if is_classic else fit_kernel
     kernel = fit(
-        _stamp_planes(pair, choice.direction, config),
+        _stamp_planes(pair, choice.direction, positions, config),
         positions,
         kernel_half_width=half_width,
         stamp_half_width=stamp_half_width,
@@ -187,9 +187,9 @@ def _kernel_metrics(kernel: KernelField, choice: Choice) -> dict[str, Metric]:
 
 
 def _kernel_half_width(pair: Pair, choice: Choice) -> int:
-    """Wide enough for the skirt of the broader PSF; of both PSFs where both convolve."""
+    """Wide enough for the skirt of the broader PSF; of both, unwhitened, where both convolve."""
     broad = max(pair.science_psf.fwhm_pix, pair.template_psf.fwhm_pix)
-    if choice.direction == "cross":
+    if choice.direction == "cross" and is_undersampled(pair.science_psf, pair.template_psf):
         return int(np.clip(math.ceil(3.6 * broad), 6, 9))
     return int(np.clip(math.ceil(2.2 * broad), 5, 9))
 
@@ -199,13 +199,15 @@ def _stamp_half_width(pair: Pair) -> int:
     return int(np.clip(round(3.6 * broad), 10, 16))
 
 
-def _stamp_planes(pair: Pair, direction: str, config: SubtractionConfig) -> StampPlanes:
+def _stamp_planes(
+    pair: Pair, direction: str, positions: StarPositions, config: SubtractionConfig
+) -> StampPlanes:
     """The planes between which the kernel is fitted, the roles given by the direction."""
     science = (pair.science, pair.science_variance)
     template = (pair.template, pair.template_variance)
+    correlation = pair.template_correlation if direction == "template" else None
     if direction == "cross":
-        science = _preconvolve(*science, pair.template_psf)
-        template = _preconvolve(*template, pair.science_psf)
+        science, template, correlation = cross_planes(pair, positions)
     fixed, moving = (template, science) if direction == "science" else (science, template)
     device = config.device
     return StampPlanes(
@@ -215,20 +217,8 @@ def _stamp_planes(pair: Pair, direction: str, config: SubtractionConfig) -> Stam
         moving_variance=to_tensor(moving[1], device),
         bad=torch.from_numpy(pair.bad).to(device),
         threads=config.threads,
+        moving_correlation=correlation,
     )
-
-
-def _preconvolve(
-    data: FloatArray, variance: FloatArray, psf: PsfField
-) -> tuple[FloatArray, FloatArray]:
-    """Data and variance after convolution with the other image's central PSF."""
-    # a third of a second to load, for what few pairs need
-    from scipy.signal import oaconvolve
-
-    kernel = central_psf(psf)
-    smooth = oaconvolve(data, kernel, mode="same").astype(np.float32)
-    power = oaconvolve(variance, kernel**2, mode="same").astype(np.float32)
-    return smooth, np.maximum(power, np.float32(1e-3) * np.float32(np.median(power)))
 
 
 def _match_zogy(pair: Pair, stars: Stars, config: SubtractionConfig, reason: str) -> _Matched:
