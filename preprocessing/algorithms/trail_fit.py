@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ _MASK_LEVEL = 0.15
 _MEDIAN_LOSS = 1.2533
 #: Least distance between the places beside a line that are compared with it [pix].
 _SIDE_STEP = 4
+#: The middle of a trail by which its ends are told reaches this far [pix].
+_END_CORE = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class Trail:
     def in_words(self) -> str:
         """What the log of a frame says of it."""
         line = self.line
+        x0, y0, x1, y1 = (round(value) for value in (line.x0, line.y0, line.x1, line.y1))
         return (
-            f"satellite trail from ({line.x0:.0f}, {line.y0:.0f}) to ({line.x1:.0f}, "
-            f"{line.y1:.0f}), masked over {2 * self.half_width_pix:.0f} pixels"
+            f"satellite trail from ({x0}, {y0}) to ({x1}, {y1}), "
+            f"masked over {2 * self.half_width_pix:.0f} pixels"
         )
 
 
@@ -119,7 +122,51 @@ def fit_trail(
         if trail is None:
             return None
         line = trail.line
-    return trail
+    if trail is None:
+        return None
+    ends = _find_ends(data, bad, trail, noise=noise, reach=reach)
+    return replace(trail, line=ends)
+
+
+def _find_ends(data: FloatArray, bad: BoolArray, trail: Trail, *, noise: float, reach: int) -> Line:
+    """The trail's axis up to the pixels where its light ends, a segment and a half away at most.
+
+    Segments tell an end to 24 pixels; what a mask leaves of it would be a source.
+    """
+    margin = 1.5 * SEGMENT
+    whole, start, _ = across_frame(trail.line, data.shape)
+    low, high = start, start + trail.line.length
+    ends = []
+    for end, sign in ((low, -1.0), (high, 1.0)):
+        along = end + sign * np.arange(-margin, margin + 0.5)
+        light = _light_along(data, bad, whole, along, reach=reach) / noise
+        height = float(np.nanmedian(light[: len(light) // 3])) if np.isfinite(light).any() else 0.0
+        if not height > 0:
+            ends.append(end)
+            continue
+        # a star weighs no more than two pixels of the trail, an unknown pixel nothing
+        gain = np.clip(np.where(np.isfinite(light), light / height, 0.5), -1.0, 2.0) - 0.5
+        ends.append(float(along[int(np.cumsum(gain).argmax())] + 0.5 * sign))
+    return whole.part(max(ends[0], 0.0), min(ends[1], whole.length))
+
+
+def _light_along(
+    data: FloatArray, bad: BoolArray, line: Line, along: Float64, *, reach: int
+) -> Float64:
+    """Mean light of the middle of a line over that beside it, pixel by pixel; NaN if not known."""
+    ny, nx = data.shape
+    across = np.arange(-reach, reach + 1, dtype=np.float64)
+    x, y = line.at(along[:, None], across[None, :])
+    columns, rows = np.rint(x).astype(np.intp), np.rint(y).astype(np.intp)
+    inside = (columns >= 0) & (columns < nx) & (rows >= 0) & (rows < ny)
+    at = np.where(inside, rows * nx + columns, 0)
+    values = np.where(inside & ~bad.ravel()[at], data.ravel()[at], np.nan)
+    core, wing = np.abs(across) <= _END_CORE, np.abs(across) > 0.5 * reach
+    known = np.isfinite(values[:, core]).all(axis=1) & np.isfinite(values[:, wing]).any(axis=1)
+    light = np.full(len(along), np.nan)
+    light[known] = values[known][:, core].mean(axis=1)
+    light[known] -= np.nanmedian(values[known][:, wing], axis=1)
+    return light
 
 
 def _measure(

@@ -193,3 +193,21 @@ def test_frames_too_small_or_without_noise_hold_no_trails():
         )
         == ()
     )
+
+
+def test_the_ends_of_a_trail_that_others_cross_are_its_own():
+    true = Line(30.0, 60.0, 470.0, 350.0)
+    data = blank(np.random.default_rng(6))
+    data += line_light(data.shape, true, peak=110.0, sigma=1.6)
+    data += line_light(data.shape, Line(0.0, 440.0, 511.0, 150.0), peak=45.0, sigma=1.8)
+    data += line_light(data.shape, Line(100.0, 0.0, 260.0, 511.0), peak=75.0, sigma=1.6)
+    trails = search_blank(data)
+    (ends,) = (
+        sorted([(t.line.x0, t.line.y0), (t.line.x1, t.line.y1)])
+        for t in trails
+        if offset(t.line, true) < 1.0
+    )
+    # the light of a pixel along it is 11 times its noise: the end is where it falls
+    assert ends[0] == pytest.approx((true.x0, true.y0), abs=2.0)
+    assert ends[1] == pytest.approx((true.x1, true.y1), abs=2.0)
+    assert all("-0" not in trail.in_words() for trail in trails)
