@@ -103,8 +103,7 @@ SETS = {
         ("real-eso085.png",),
         "74 seconds apart, no world coordinates: nothing should be found.",
         "toros-astro/ProperImage (BSD-3)",
-        "Galaxy, stars, dead columns and dust rings cancel; the difference and the score are "
-        "flat.",
+        "Galaxy, stars, dead columns and dust rings cancel; the difference and the score are flat.",
     ),
     "spiral": RealSet(
         "A spiral galaxy in three surveys",
