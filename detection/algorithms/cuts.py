@@ -92,7 +92,7 @@ def apply_cuts(measurement: Measurement, config: CutConfig) -> tuple[Cut, ...]:
     elongation = max(c.max_elongation + c.elongation_noise / m.snr, wide / thin)
     return (
         _at_least("score", abs(m.score), c.min_score),
-        _at_least("flux_snr", m.sign * m.flux / m.flux_error, c.min_snr),
+        _at_least("flux_snr", math.copysign(m.snr, m.sign * m.flux), c.min_snr),
         _at_most("mask_fraction", m.mask_fraction, c.max_mask_fraction),
         _at_most("psf_chi2", m.psf_chi2, c.max_psf_chi2 + (c.psf_tolerance * m.snr) ** 2),
         _at_least("fwhm_ratio_low", width, min(c.min_fwhm_ratio, thin)),

@@ -19,6 +19,7 @@ from astrid_site.imaging.photometry import (
     measure_noise_scale,
 )
 from detection.algorithms.candidates import Candidates
+from detection.algorithms.cut_sources import fit_cut_sources
 from detection.algorithms.features import BatchFluxes, describe_features, finite_or_none
 from detection.algorithms.photon_errors import photon_excess, with_own_photons
 from detection.algorithms.shape import Shapes, fit_dipoles, measure_shapes
@@ -47,12 +48,13 @@ class Measurement:
         Position [pix], 0-based.
     flux, flux_error : float
         PSF flux in the difference and its error [science units]; negative for a fading source.
+        Of a source that a mask cuts they hold what the mask may hide.
     score : float
         Signed matched-filter significance [sigma].
     sign : int
         +1 brightening, -1 fading.
     snr : float
-        |flux| / flux_error.
+        |flux| / flux_error at the peak: of what is seen, where a mask cuts the source.
     fwhm_pix, elongation : float or None
         Width [pix] and axis ratio; None where noise leaves no positive weighted flux.
     psf_fwhm_pix : float
@@ -77,7 +79,8 @@ class Measurement:
     nearest_saturated_pix : float or None
         Distance to the nearest saturated or bled pixel [pix]; None where there is none.
     science_ratio : float or None
-        |flux| over the PSF flux of the science image there; None where that is not 3 sigma.
+        |flux| over the PSF flux of the science image, both at the peak; None where that is not
+        3 sigma.
     features : dict
         Inputs of the feature model; None where not measurable.
     """
@@ -191,15 +194,15 @@ def _measure_batch(
     stamps = _without_zeroed(_stamps(subtraction, subtraction.difference, batch), score_stamps)
     sign = batch.sign[:, None, None].astype(np.float32)
     signal = np.asarray(stamps.data * sign, dtype=np.float32)
+    # a candidate sits on a good pixel, so some flux is always measurable; the mask cut judges
+    seen = fit_stamp_fluxes(stamps, noise_scale=noise[0], max_lost_weight=1.0)
+    fwhm = subtraction.psf.fwhm_pix
+    whole = fit_cut_sources(stamps, seen, noise_scale=noise[0], fwhm_pix=fwhm)
     fluxes = BatchFluxes(
-        # a candidate sits on a good pixel, so some flux is always measurable; the mask cut judges
-        difference=with_own_photons(
-            fit_stamp_fluxes(stamps, noise_scale=noise[0], max_lost_weight=1.0), noise[1]
-        ),
+        difference=with_own_photons(seen, noise[1]),
         science=fit_stamp_fluxes(_stamps(subtraction, science.data, batch), max_lost_weight=1.0),
         template=fit_stamp_fluxes(_stamps(subtraction, template.data, batch), max_lost_weight=1.0),
     )
-    fwhm = subtraction.psf.fwhm_pix
     shapes = measure_shapes(
         stamps,
         signal,
@@ -218,8 +221,13 @@ def _measure_batch(
         bright_stars=trees[0],
         saturated=trees[1],
     )
+    whole = with_own_photons(whole, noise[1])
     return [
-        _assemble(i, batch, fluxes, shapes=shapes, dipole=dipole, around=around, fwhm=fwhm)
+        replace(
+            _assemble(i, batch, fluxes, shapes=shapes, dipole=dipole, around=around, fwhm=fwhm),
+            flux=float(whole.flux[i]),
+            flux_error=float(whole.flux_error[i]),
+        )
         for i in range(len(batch))
     ]
 
@@ -252,7 +260,7 @@ def _assemble(
     around: Surroundings,
     fwhm: float,
 ) -> Measurement:
-    """The i-th measurement of a batch."""
+    """The i-th measurement of a batch, its flux that at the peak."""
     flux, error = float(fluxes.difference.flux[i]), float(fluxes.difference.flux_error[i])
     width = finite_or_none(shapes.fwhm_ratio[i])
     return Measurement(

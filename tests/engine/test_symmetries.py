@@ -79,8 +79,12 @@ def test_swapped_frames_show_the_same_sources_with_the_other_sign() -> None:
     assert (np.abs(pulls) < 0.7 + 0.02 * snr).all(), pulls
     assert (np.sign(swapped.score[both.second]) == -np.sign(outcome.score[both.first])).all()
     sizes = np.abs(swapped.score[both.second]) / np.abs(outcome.score[both.first])
-    # what faded has its photons in the reference, where they count as noise: up to a fifth less
-    assert ((sizes > 0.75) & (sizes < 1.08)).all(), sizes
+    # what faded has its photons in the reference, where they count as noise: the more of them, the
+    # lower the score; 5 % at 20, a tenth at 40 (0.89 to 0.90 here)
+    scores = np.abs(outcome.score[both.first])
+    assert ((sizes > 0.73) & (sizes < 1.08)).all(), sizes
+    assert (sizes[scores < 22.0] > 0.93).all(), sizes
+    assert (sizes[scores < 42.0] > 0.85).all(), sizes
 
 
 def test_one_frame_twice_shows_nothing_and_says_so() -> None:
