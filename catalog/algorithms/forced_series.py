@@ -206,19 +206,22 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
         The best frame itself where nothing is stacked on it.
     """
     names, images, notes = [best.name], [best.frame.image], []
+    noises = [best.frame.background.noise]
     for other in others:
         try:
-            images.append(_on_grid_of(best.frame, other.frame))
+            image, ratio = _on_grid_of(best.frame, other.frame)
         except AlgorithmError as error:
             notes.append(f"{other.name} left out: {error.message}")
         else:
             names.append(other.name)
+            images.append(image)
+            noises.append(other.frame.background.noise * ratio)
     if len(images) == 1:
         ones = np.ones(best.frame.image.shape, np.uint16)
         return SeriesReference(best.frame, (best.name,), ones, 0, tuple(notes))
     # nothing is clipped: cosmic rays are masked in each frame, any constant zero level serves, and
     # where a variable or a sharper epoch were left out its neighbours would get another PSF
-    stacked = coadd(images, clip_sigma=1e9)
+    stacked = coadd(images, sky_noises=noises, clip_sigma=1e9)
     frame, remarks = measure_coadd(stacked.image)
     # the stack lies on the best epoch's grid, whose stars are the less blended ones
     frame = replace(frame, stars=best.frame.stars)
@@ -231,14 +234,14 @@ def build_series_reference(best: NamedFrame, others: Iterable[NamedFrame]) -> Se
     )
 
 
-def _on_grid_of(best: Preprocessed, other: Preprocessed) -> Image:
-    """A frame warped to the grid of another and brought to its flux scale."""
+def _on_grid_of(best: Preprocessed, other: Preprocessed) -> tuple[Image, float]:
+    """A frame warped to the grid of another and brought to its flux scale; the factor to it."""
     found = register(other.image, other.stars, best.image, science_stars=best.stars)
     ratio, _ = _star_ratio(found)
     warped = warp(other.image, found, shape=best.image.shape)
     factor = np.float32(ratio)
     variance = None if warped.variance is None else warped.variance * factor**2
-    return warped.with_(data=warped.data * factor, variance=variance)
+    return warped.with_(data=warped.data * factor, variance=variance), ratio
 
 
 def subtract_reference(

@@ -54,6 +54,7 @@ def coadd(
     images: Sequence[Image],
     *,
     flux_scales: Sequence[float] | None = None,
+    sky_noises: Sequence[float] | None = None,
     clip_sigma: float = _CLIP_SIGMA,
     disagreement: Disagreement | None = None,
     spare: Sequence[int] = (),
@@ -66,6 +67,9 @@ def coadd(
         Background-subtracted, with variance and PSF, all of shape (ny, nx).
     flux_scales : sequence of float, optional
         Factors that bring each image to the flux scale of the first.
+    sky_noises : sequence of float, optional
+        Sky sigma of each image per independent pixel, before it was warped, on that scale [data
+        units of the first]; without it the variance's, which interpolation lowers.
     clip_sigma : float
         A pixel farther than this from the epochs' median, and by more than the median's own
         relief there, is rejected. With two epochs, the higher of two that differ so is.
@@ -87,12 +91,18 @@ def coadd(
     Notes
     -----
     Weights are one number per image (its sky) times the pixel masks: weights that follow the
-    pixel's own photon noise would make the PSF of the coadd depend on brightness.
+    pixel's own photon noise would make the PSF of the coadd depend on brightness. Interpolation
+    moves noise to its neighbours and takes none away: a frame is worth as much as before it. The
+    seeing is left out: weights of the optimal power of it lower the noise of a difference by 0.1 to
+    0.4 % where seeing varies by a third.
     """
     scales = list(flux_scales) if flux_scales is not None else [1.0] * len(images)
     _check(images, scales)
     ny, nx = images[0].shape
-    weights = np.array([_sky_weight(i, s) for i, s in zip(images, scales, strict=True)])
+    if sky_noises is None:
+        weights = np.array([_sky_weight(i, s) for i, s in zip(images, scales, strict=True)])
+    else:
+        weights = 1.0 / np.square(np.array(sky_noises, dtype=np.float64))
     data, variance = np.zeros((ny, nx), np.float32), np.zeros((ny, nx), np.float32)
     coverage, n_clipped = np.zeros((ny, nx), np.uint16), 0
     main = [i for i in range(len(images)) if i not in spare]

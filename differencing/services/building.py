@@ -190,9 +190,12 @@ class _Stack:
     #: Former epochs that were not chosen: they count only where the sky changed.
     spare: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    #: Sky sigma of each before it was warped, on the common scale; None where it is not known.
+    sky_noises: list[float | None] = field(default_factory=list)
 
-    def add(self, epoch: ScienceImage, image: Image, folder: Path) -> None:
-        """One more epoch."""
+    def add(self, epoch: ScienceImage, image: Image, folder: Path, *, scale: float = 1.0) -> None:
+        """One more epoch, brought to the common flux scale by a factor."""
+        self.sky_noises.append(scale * epoch.sky_noise if epoch.sky_noise else None)
         number = len(self.images)
         planes = {"data": image.data, "variance": image.variance, "mask": image.mask}
         stored: dict[str, Any] = {}
@@ -220,14 +223,14 @@ def _gather(recipe: Recipe, folder: Path, *, min_overlap: float, report: Progres
         report(0.1 + 0.6 * i / (1 + len(others)), f"aligning epoch {i + 1} of {1 + len(others)}")
         name = epoch.observation.observation_id
         try:
-            warped = _align(_load(epoch), loaded, min_overlap=min_overlap)
+            warped, scale = _align(_load(epoch), loaded, min_overlap=min_overlap)
         except AlgorithmError as error:
             # one bad epoch must not cost the reference; it is named in the log
             stack.notes.append(f"left out {name}: {error.message}")
             continue
         if epoch.pk not in chosen:
             stack.spare.append(len(stack.images))
-        stack.add(epoch, warped, folder)
+        stack.add(epoch, warped, folder, scale=scale)
     return stack
 
 
@@ -240,8 +243,8 @@ def _load(epoch: ScienceImage) -> tuple[Image, StarList]:
 
 def _align(
     epoch: tuple[Image, StarList], best: tuple[Image, StarList], *, min_overlap: float
-) -> Image:
-    """One epoch on the grid and the flux scale of the best."""
+) -> tuple[Image, float]:
+    """One epoch on the grid and the flux scale of the best, and the factor to that scale."""
     from preprocessing.algorithms.registration import register
     from preprocessing.algorithms.warp import warp
 
@@ -250,7 +253,8 @@ def _align(
         msg = f"it covers {registration.overlap:.0%} of the best epoch, {min_overlap:.0%} needed"
         raise NoWorkError(msg, overlap=registration.overlap, overlap_required=min_overlap)
     warped = warp(epoch[0], registration, shape=best[0].shape)
-    return rescale(warped, flux_scale(registration, epoch[0], best[0]))
+    scale = flux_scale(registration, epoch[0], best[0])
+    return rescale(warped, scale), scale
 
 
 def _store(recipe: Recipe, stack: _Stack, *, run: ProcessingRun) -> BuiltReference:
@@ -261,7 +265,13 @@ def _store(recipe: Recipe, stack: _Stack, *, run: ProcessingRun) -> BuiltReferen
     former = {image.pk for image in recipe.former}
     known = [i for i, epoch in enumerate(stack.epochs) if epoch.pk in former]
     disagreement = find_disagreement(stack.images, former=known)
-    combined = coadd(stack.images, disagreement=disagreement, spare=stack.spare)
+    noises = [noise for noise in stack.sky_noises if noise is not None]
+    combined = coadd(
+        stack.images,
+        sky_noises=noises if len(noises) == len(stack.images) else None,
+        disagreement=disagreement,
+        spare=stack.spare,
+    )
     done, remarks = measure_coadd(combined.image)
     name = f"{run.observation.target or run.observation.observation_id}-reference"
     cards = provenance_cards(stack.epochs[0].observation, run) | {

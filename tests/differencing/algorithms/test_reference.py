@@ -102,6 +102,16 @@ def test_shares_tell_what_each_epoch_gave_and_a_spare_one_only_fills_in() -> Non
     assert result.coverage[15, 15] == 1
 
 
+def test_interpolation_makes_no_epoch_worth_more() -> None:
+    images = [make_image(seed) for seed in range(3)]
+    # by half a pixel, linearly: half the variance in each pixel, the rest moved to neighbours
+    halved = 0.5 * (images[2].data + np.roll(images[2].data, 1, axis=1))
+    images[2] = images[2].with_(data=halved, variance=0.5 * images[2].variance)
+    assert coadd(images, sky_noises=[5.0] * 3).shares == pytest.approx([1 / 3] * 3, abs=0.001)
+    # by the variance in the pixels it got half of the weight
+    assert coadd(images).shares[2] == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_changed_epoch_is_not_averaged_and_its_place_is_marked() -> None:
     images = [make_image(seed, source=2000.0 if seed == 3 else 0.0) for seed in range(4)]
     found = find_disagreement(images)
