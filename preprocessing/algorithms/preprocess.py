@@ -33,7 +33,12 @@ from preprocessing.algorithms.quality import measure_depth, measure_ellipticity,
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
 from preprocessing.algorithms.trail_fit import Trail
-from preprocessing.algorithms.trails import describe_trails, find_trails, mask_trails
+from preprocessing.algorithms.trails import (
+    describe_trails,
+    find_trails,
+    mask_trails,
+    split_pattern,
+)
 from preprocessing.algorithms.zero_point import (
     CatalogStars,
     ZeroPoint,
@@ -166,8 +171,8 @@ def preprocess_image(
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     noise = background.noise_map if given_variance is None else known_noise(given_variance)
     frame, core, n_cosmic_rays = _clean(frame, noise, settings=settings, given_psf=given_psf)
-    frame, trails = _mask_trails(frame, core, background.noise, settings=settings)
-    notes += [trail.in_words() for trail in trails]
+    frame, trails, said = _mask_trails(frame, core, background.noise, settings=settings)
+    notes += said
     confusion = 0.0
     if given_variance is None:
         rows = row_bands(frame.shape)
@@ -242,12 +247,14 @@ def _clean(
 
 def _mask_trails(
     frame: Image, core: Moffat, noise: float, *, settings: PreprocessConfig
-) -> tuple[Image, tuple[Trail, ...]]:
-    """The frame with its satellite trails masked, and what they are."""
+) -> tuple[Image, tuple[Trail, ...], list[str]]:
+    """The frame with its satellite trails masked, what they are, and what is said of lines."""
     if not settings.find_trails:
-        return frame, ()
-    trails = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
-    return frame.with_(mask=mask_trails(frame.mask, trails)), trails
+        return frame, (), []
+    lines = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
+    trails, pattern = split_pattern(lines, fwhm_pix=core.fwhm)
+    said = [line.in_words() for line in (*trails, pattern) if line is not None]
+    return frame.with_(mask=mask_trails(frame.mask, trails)), trails, said
 
 
 def _with_psf(

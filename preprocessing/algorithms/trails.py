@@ -30,6 +30,11 @@ _MAX_TRIES = 10
 _MAX_PEAKS = 4000
 #: Two lines whose ends are all nearer than this are one [bins].
 _SAME_LINE = 6.0
+#: Lines of a periodic background: how many, how wide in units of the PSF and of their distance,
+#: how parallel [rad].
+_PATTERN_LINES = 3
+_PATTERN_FWHM, _PATTERN_WIDTH = 2.0, 0.25
+_PARALLEL = 0.07
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,33 @@ class Binned:
 
     pulls: FloatArray
     step: int
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A background that repeats itself: fringes of a thin detector, electric interference.
+
+    Attributes
+    ----------
+    n_lines : int
+        Lines that were found of it.
+    period_pix : float
+        Distance from one line to the next [pix].
+    height : float
+        Of a line over what lies beside it [data units].
+    """
+
+    n_lines: int
+    period_pix: float
+    height: float
+
+    def in_words(self) -> str:
+        """What the log of a frame says of it."""
+        return (
+            f"a background pattern: {self.n_lines} parallel lines, one every "
+            f"{self.period_pix:.0f} pixels, {self.height:.2g} high (fringes?); not masked, not "
+            "taken off"
+        )
 
 
 def find_trails(
@@ -91,6 +123,61 @@ def find_trails(
         found.append(trail)
         hidden = hidden | trail_pixels(trail, data.shape)
     return tuple(found)
+
+
+def split_pattern(
+    trails: Sequence[Trail], *, fwhm_pix: float
+) -> tuple[tuple[Trail, ...], Pattern | None]:
+    """Tell the lines of a periodic background (fringes, interference) from satellites.
+
+    Parameters
+    ----------
+    trails : sequence of Trail
+        What was found on a frame.
+    fwhm_pix : float
+        Width of the PSF.
+
+    Returns
+    -------
+    tuple
+        The trails that are none of its lines, and the pattern, or None.
+
+    Notes
+    -----
+    At least three parallel lines, each wider than 2 FWHM and than a quarter of the least distance
+    between two, all distances multiples of one. Satellites in a row are as narrow as the stars.
+    """
+    wide = [trail for trail in trails if trail.fwhm_pix > _PATTERN_FWHM * fwhm_pix]
+    groups = ([t for t in wide if _angle_between(t.line, first.line) < _PARALLEL] for first in wide)
+    group = max(groups, key=len, default=[])
+    if len(group) < _PATTERN_LINES:
+        return tuple(trails), None
+    ux, uy = group[0].line.direction
+    middles = [((t.line.x0 + t.line.x1) / 2, (t.line.y0 + t.line.y1) / 2) for t in group]
+    places = np.sort([y * ux - x * uy for x, y in middles])
+    period = _period(np.diff(places))
+    width = float(np.median([trail.fwhm_pix for trail in group]))
+    if period is None or width < _PATTERN_WIDTH * period:
+        return tuple(trails), None
+    height = float(np.median([trail.peak for trail in group]))
+    left = tuple(trail for trail in trails if trail not in group)
+    return left, Pattern(n_lines=len(group), period_pix=period, height=height)
+
+
+def _angle_between(one: Line, other: Line) -> float:
+    """Angle of two lines, whichever way they run [rad]."""
+    (ax, ay), (bx, by) = one.direction, other.direction
+    return float(np.arcsin(min(1.0, abs(ax * by - ay * bx))))
+
+
+def _period(steps: Float64) -> float | None:
+    """The distance of which all steps are multiples, to a quarter of it; None if there is none."""
+    least = float(steps.min())
+    if least < 1.0:
+        return None
+    counts = np.rint(steps / least)
+    period = float(steps.sum() / counts.sum())
+    return period if bool((np.abs(steps - counts * period) < 0.25 * period).all()) else None
 
 
 def mask_trails(mask: MaskArray, trails: Sequence[Trail]) -> MaskArray:

@@ -12,7 +12,7 @@ from astrid_site.imaging.simulation import SkyConfig, simulate_frame
 from preprocessing.algorithms.line_transform import sum_along_lines
 from preprocessing.algorithms.preprocess import preprocess_image
 from preprocessing.algorithms.trail_strip import Line
-from preprocessing.algorithms.trails import find_trails
+from preprocessing.algorithms.trails import find_trails, split_pattern
 
 SIDE = 512
 
@@ -211,3 +211,26 @@ def test_the_ends_of_a_trail_that_others_cross_are_its_own():
     assert ends[0] == pytest.approx((true.x0, true.y0), abs=2.0)
     assert ends[1] == pytest.approx((true.x1, true.y1), abs=2.0)
     assert all("-0" not in trail.in_words() for trail in trails)
+
+
+@pytest.mark.parametrize("wave", [(0.02, 0.013), (0.0, 0.03)])
+def test_fringes_are_a_pattern_and_the_satellite_among_them_a_trail(wave):
+    y, x = np.mgrid[:768, :768]
+    fringes = 5.0 * np.sin(2 * np.pi * (wave[0] * x + wave[1] * y))
+    true = Line(50.0, 100.0, 700.0, 560.0)
+    data = blank(np.random.default_rng(7), (768, 768)) + fringes.astype(np.float32)
+    data += line_light(data.shape, true, peak=40.0, sigma=1.6)
+    trails, pattern = split_pattern(search_blank(data), fwhm_pix=3.0)
+    assert [offset(trail.line, true) < 1.5 for trail in trails] == [True]
+    assert pattern.period_pix == pytest.approx(1 / np.hypot(*wave), rel=0.05)
+    assert "pattern" in pattern.in_words()
+
+
+def test_satellites_in_a_row_are_no_pattern():
+    data = blank(np.random.default_rng(8))
+    for number in range(4):
+        line = Line(20.0, 60.0 + 60.0 * number, 490.0, 190.0 + 60.0 * number)
+        data += line_light(data.shape, line, peak=40.0, sigma=1.5)
+    trails, pattern = split_pattern(search_blank(data), fwhm_pix=3.0)
+    assert len(trails) == 4
+    assert pattern is None
