@@ -125,6 +125,7 @@ class PreprocessPictures:
     planes: tuple[BarRow, ...]
     calibration: str
     masters: tuple[CalibrationMaster, ...]
+    gain_doubt: str
     summary: str
 
 
@@ -204,6 +205,7 @@ def _preprocess(
         planes=_plane_bars(metrics.get("mask_counts") or {}, shape),
         calibration=str(metrics.get("calibration") or ""),
         masters=tuple(master for master in masters if master is not None),
+        gain_doubt=_gain_doubt(metrics),
         summary=_said(metrics, _FRAME_WORDS),
     )
 
@@ -315,6 +317,18 @@ def _psf_problem(metrics: Mapping[str, Any]) -> str:
     from preprocessing.algorithms.psf_fit import missing_psf
 
     return missing_psf(metrics.get("n_psf_stars")).message
+
+
+def _gain_doubt(metrics: Mapping[str, Any]) -> str:
+    """What the sky says against the gain that was used; empty where it agrees or cannot tell."""
+    doubt = str(metrics.get("gain_doubt") or "")
+    used, measured = metrics.get("gain_used"), metrics.get("gain_from_sky")
+    if not doubt and metrics.get("gain_check") == "suspect" and used and measured:
+        doubt = (
+            f"the gain of {used:.3g} electrons per unit contradicts the sky's noise, "
+            f"which says {measured:.3g}"
+        )
+    return f"{doubt[:1].upper()}{doubt[1:]}. Errors of fluxes depend on it." if doubt else ""
 
 
 def _residual_picture(views: Views, url: str) -> ResidualPicture | None:

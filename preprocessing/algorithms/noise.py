@@ -11,6 +11,7 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import BoolArray
 from astrid_site.imaging.moffat import Moffat
 from preprocessing.algorithms.background import Background
+from preprocessing.algorithms.detector_properties import GAIN_TOLERANCE, check_gain
 from preprocessing.algorithms.pixel_noise import white_noise_variance
 from preprocessing.algorithms.smoothing import gaussian_smooth, smooth_strips
 
@@ -19,10 +20,11 @@ Float64 = NDArray[np.float64]
 
 # a sky this many sigma above zero is a real photon count and not a subtracted residual
 _MIN_SKY_SIGNIFICANCE = 3.0
-# a bias left in the sky, or a sky partly taken out, makes its noise look wrong by this much
+# beyond this no frame is as its header says, whatever was done to its sky
 _DOUBTFUL = 4.0
-# nothing but a wrong header does this
-_ABSURD = 1000.0
+# a sky partly taken out makes a right gain look too large by this, a bias left in it too small by
+# that; nothing but a wrong header does more
+_TOO_LARGE, _TOO_SMALL = 64.0, 1000.0
 # below this share, errors of the background and of the PSF look like unresolved stars
 _LEAST_CONFUSION = 0.05
 
@@ -66,7 +68,9 @@ def estimate_gain(image: Image, background: Background) -> GainEstimate:
     A sky of level S and variance v gives ``g = (S + sqrt(S^2 + 4 v R^2)) / (2 v)`` for a read
     noise R [electrons], the positive root of ``v = S / g + (R / g)^2``. An unremoved bias in S
     makes g too large, hence the recorded source. A header's gain that differs from this by more
-    than a factor of 4 is doubted, and one that differs by more than 1000 is not used.
+    than a factor of 1.4 is doubted where the scatter of neighbouring pixels (``check_gain``, blind
+    to stars and gradients) says so too, and by more than 4 in any case. One that is more than 64
+    times larger or 1000 times smaller is not used.
 
     References
     ----------
@@ -75,19 +79,32 @@ def estimate_gain(image: Image, background: Background) -> GainEstimate:
     measured = _gain_of_sky(image, background)
     if image.gain is not None and np.isfinite(image.gain) and image.gain > 0:
         stated = float(image.gain)
-        factor = 1.0 if measured is None else max(stated / measured, measured / stated)
-        if measured is None or factor < _DOUBTFUL:
+        if measured is None:
+            return GainEstimate(stated, "header")
+        found = _doubted_gain(image, stated, measured)
+        if found is None:
             return GainEstimate(stated, "header")
         doubt = (
             f"the header's gain of {stated:.3g} electrons per unit contradicts the sky's noise, "
-            f"which says {measured:.3g}"
+            f"which says {found:.3g}"
         )
-        if factor < _ABSURD:
+        if stated < _TOO_LARGE * measured and measured < _TOO_SMALL * stated:
             return GainEstimate(stated, "header", doubt)
         return GainEstimate(measured, "photon_transfer", f"{doubt}; that is used")
     if measured is None:
         return GainEstimate(None, "sky_only")
     return GainEstimate(measured, "photon_transfer")
+
+
+def _doubted_gain(image: Image, stated: float, measured: float) -> float | None:
+    """The gain that the sky's noise says, where the header's is not it; None where it may be."""
+    factor = max(stated / measured, measured / stated)
+    if factor < GAIN_TOLERANCE:
+        return None
+    check = check_gain(image, has_pedestal=True)
+    if check.verdict == "suspect":
+        return check.measured
+    return measured if factor >= _DOUBTFUL else None
 
 
 def _gain_of_sky(image: Image, background: Background) -> float | None:

@@ -294,6 +294,17 @@ def test_a_gain_that_the_sky_contradicts_is_said_and_not_used(
     assert np.abs(scores[0] / scores[1] - 1.0).max() < 0.05
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_a_gain_twice_off_is_said(files: Files, tmp_path: Path, factor: float) -> None:
+    true = files.pair.science.gain
+    assert true is not None
+    cards = {"GAIN": factor * true, "RDNOISE": files.pair.science.read_noise or 5.0}
+    frame = files.write(tmp_path / "gain.fits", files.pair.science.data, **cards)
+    done = run(files.reference, frame, tmp_path / "out")
+    assert f"gain of {factor * true:.3g} electrons per unit contradicts" in done.warnings
+    assert "that is used" not in done.warnings
+
+
 @pytest.mark.parametrize("gain", [0.0, -2.0])
 def test_a_gain_that_cannot_be_is_said_and_not_used(
     files: Files, tmp_path: Path, gain: float

@@ -97,6 +97,7 @@ def test_a_master_that_differs_and_a_doubtful_gain_are_told(
     drain()
     image = ScienceImage.objects.get()
     image.metrics |= {"gain_check": "suspect", "gain_used": 3.4, "gain_from_sky": 1.69}
+    image.metrics["gain_doubt"] = ""
     image.save()
     text = browser_as("viewer").get("/calibration/").content.decode()
     assert "differs from the last" in text
@@ -104,6 +105,11 @@ def test_a_master_that_differs_and_a_doubtful_gain_are_told(
     assert "the gain is stated as 3.4 e/adu" in text
     assert f"/observations/{image.observation_id}/" in text
     assert "1.69 from the sky" in text
+    page = browser_as("viewer").get(f"/observations/{image.observation_id}/").content.decode()
+    assert "The gain of 3.4 electrons per unit contradicts" in page
+    assert "which says 1.69" in page
+    # where the frame is judged, not only in what is folded away
+    assert page.index("which says 1.69") < page.index("Before: as it came in")
 
 
 def test_a_calibration_frame_can_be_uploaded_by_page_and_by_program(
