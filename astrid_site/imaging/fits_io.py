@@ -382,6 +382,9 @@ def _pixel_warnings(pixels: NDArray[np.float32], missing: NDArray[np.bool_]) -> 
     good = pixels[~missing] if missing.any() else pixels
     if good.size and good.min() == good.max():
         warnings.append("every pixel has the same value")
+    infinite = int(np.isinf(pixels[missing]).sum())
+    if infinite:
+        warnings.append(f"{infinite} pixels are infinite or beyond single precision: masked")
     if missing.mean() > 0.5:
         warnings.append(f"{missing.mean():.0%} of the pixels are blank or NaN")
     return tuple(warnings)

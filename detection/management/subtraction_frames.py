@@ -32,6 +32,15 @@ class Frames:
         return subtraction.doubted(self.doubts)
 
 
+def _psf_doubts(reference: Preprocessed, science: Preprocessed) -> list[str]:
+    """What the PSFs rest on, where that is too little."""
+    from preprocessing.algorithms.psf_fit import doubt_of_psf
+
+    said = (("reference", reference), ("science", science))
+    found = [(name, doubt_of_psf(frame.image.psf)) for name, frame in said]
+    return [f"{name}: {doubt}" for name, doubt in found if doubt]
+
+
 def bring_together(
     reference: Preprocessed, science: Preprocessed, *, aligned: bool, threads: int = 1
 ) -> Frames:
@@ -56,6 +65,7 @@ def bring_together(
     if aligned:
         alignment = check_alignment(*pair, science_stars=science.stars)
         doubts += [alignment.problem] if alignment.problem else []
+    doubts += _psf_doubts(reference, science)
     registration = register(*pair, science_stars=science.stars, aligned=aligned)
     template = reference.image
     if not aligned:

@@ -52,6 +52,7 @@ def odd_about(reference: ImageSource, science: ImageSource, *, names: tuple[str,
         for source, name in zip((reference, science), names, strict=True)
     ]
     times = [facts.observed_at for facts in said]
+    bands = [facts.band for facts in said]
     notes = [
         f"{name}: header: {defect}" + ("; it is not used" if " = " in defect else "")
         for name, facts in zip(("reference", "science"), said, strict=True)
@@ -68,6 +69,11 @@ def odd_about(reference: ImageSource, science: ImageSource, *, names: tuple[str,
         for name, gain in (("reference", reference.image.gain), ("science", science.image.gain))
         if gain is not None and not _PLAUSIBLE_GAIN[0] <= gain <= _PLAUSIBLE_GAIN[1]
     ]
+    if bands[0] is not None and bands[1] is not None and bands[0] != bands[1]:
+        notes.append(
+            f"the reference is of band {bands[0]}, the science image of band {bands[1]}: "
+            "colours of stars show as changes"
+        )
     if times[0] is not None and times[1] is not None and times[0] > times[1]:
         notes.append(
             "the reference was taken after the science image: what faded since shows as brightening"

@@ -78,6 +78,7 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
         difference fails its quality judgement; carries the numbers.
     """
     from differencing.algorithms.astrometry import describe_tie
+    from preprocessing.algorithms.psf_fit import doubt_of_psf
 
     clock = _Clock()
     with clock.step("read"):
@@ -90,13 +91,16 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
     progress(0.3, "warping the reference")
     with clock.step("warp"):
         template, science, tied = _align(frames, registration)
-    doubt = None if tied is None else describe_tie(tied)
+    doubts = [
+        *(doubt_of_psf(image.psf) for image in (frames.template, frames.science)),
+        None if tied is None else describe_tie(tied),
+    ]
     progress(0.45, "subtracting")
     config = _config(run)
     with clock.step("subtract"):
         subtraction = _subtract(template, science, frames.science_stars, config=config)
     subtraction = _with_order_of_epochs(run, frames.reference, subtraction)
-    subtraction = subtraction.doubted((doubt,) if doubt else ())
+    subtraction = subtraction.doubted(tuple(dict.fromkeys(doubt for doubt in doubts if doubt)))
     progress(0.8, "storing the difference")
     with clock.step("store"):
         files = _store(run, science, template, subtraction=subtraction, stars=frames.science_stars)

@@ -28,7 +28,7 @@ from preprocessing.algorithms.noise import (
     estimate_gain,
     measure_confusion,
 )
-from preprocessing.algorithms.psf_fit import MIN_STARS, estimate_core, fit_psf
+from preprocessing.algorithms.psf_fit import MIN_STARS, doubt_of_psf, estimate_core, fit_psf
 from preprocessing.algorithms.quality import measure_depth, measure_ellipticity, pixel_scale_arcsec
 from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
@@ -192,8 +192,7 @@ def preprocess_image(
     frame, stars, n_psf_stars = _with_psf(
         frame, stars, core, order=settings.psf_order, confusion=confusion, given=given_psf
     )
-    if frame.psf is None:
-        notes.append(f"no PSF: {n_psf_stars} stars of {MIN_STARS}")
+    notes += _psf_notes(frame.psf, n_psf_stars)
     zero_point = _zero_point(frame, stars, settings.catalog, notes)
     frame = frame.with_(zero_point=zero_point.value)
     metrics = _metrics(frame, stars, background, zero_point=zero_point)
@@ -208,6 +207,13 @@ def preprocess_image(
         "gain_source": "given_variance" if given_variance is not None else gain.source,
     }
     return Preprocessed(frame, stars, background, metrics, tuple(notes))
+
+
+def _psf_notes(psf: PsfField | None, n_stars: int) -> list[str]:
+    if psf is None:
+        return [f"no PSF: {n_stars} stars of {MIN_STARS}"]
+    doubt = doubt_of_psf(psf)
+    return [doubt] if doubt else []
 
 
 def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[str]:

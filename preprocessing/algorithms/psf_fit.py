@@ -26,6 +26,8 @@ from preprocessing.algorithms.stars import StarList, stellar_locus
 Float64 = NDArray[np.float64]
 
 MIN_STARS = 5
+#: With fewer, a PSF is used and doubted.
+RELIABLE_STARS = 10
 _MIN_SNR = 15.0
 _MAX_STARS = 400
 _ROUNDS = 4
@@ -188,6 +190,17 @@ def missing_psf(n_stars: int | None) -> AlgorithmError:
     counted = "fewer stars than the" if n_stars is None else f"{n_stars} stars of"
     msg = f"the PSF could not be measured: {counted} {MIN_STARS} needed; nothing can be subtracted"
     return AlgorithmError(msg, n_stars=n_stars, n_required=MIN_STARS)
+
+
+def doubt_of_psf(psf: PsfField | None) -> str:
+    """What is to be said of a PSF of too few stars to rely upon; empty for others, given ones too.
+
+    From the five that fix a Moffat to the ten that make it certain, one blend or variable among
+    them is enough to bend it.
+    """
+    if psf is None or not 0 < psf.n_stars < RELIABLE_STARS:
+        return ""
+    return f"the PSF rests on {psf.n_stars} stars; {RELIABLE_STARS} make one to rely upon"
 
 
 def _order(n_stars: int) -> int:

@@ -313,6 +313,70 @@ def test_a_gain_that_cannot_be_is_said_and_not_used(
     assert "it is not used" in run(files.reference, frame, tmp_path / "out").warnings
 
 
+def test_different_bands_are_said(files: Files, good: Run, tmp_path: Path) -> None:
+    frames = [
+        files.write(tmp_path / f"{band}.fits", image.data, FILTER=band)
+        for band, image in (("r", files.pair.reference), ("g", files.pair.science))
+    ]
+    done = run(*frames, tmp_path / "out")
+    assert "the reference is of band r, the science image of band g" in done.warnings
+    assert "band" not in good.warnings
+
+
+def test_the_depth_of_the_difference_is_told(files: Files, tmp_path: Path) -> None:
+    frame = files.write(tmp_path / "zp.fits", files.pair.science.data, MAGZERO=25.0)
+    done = run(files.reference, frame, tmp_path / "out")
+    table = Table.read(done.output / "candidates.ecsv", format="ascii.ecsv")
+    flux, magnitude = (done.record[f"limiting_{n}"] for n in ("flux_5sigma", "magnitude"))
+    assert table.meta["limiting_flux_5sigma"] == pytest.approx(flux)
+    assert magnitude == pytest.approx(25.0 - 2.5 * np.log10(flux))
+    # the truth: what the simulated sky and PSFs allow the faint sources that were put in
+    truth = files.pair.truth
+    snr = np.array(truth["snr_difference"])
+    faint = (snr > 4.0) & (snr < 12.0) & ~np.array(truth["masked"])
+    assert faint.sum() >= 2
+    # they have photons of their own: the sky alone is a little deeper
+    ideal = float(np.median(5.0 * np.abs(np.array(truth["flux_adu"]))[faint] / snr[faint]))
+    assert 0.93 * ideal < flux < 1.05 * ideal
+
+
+@pytest.fixture(scope="module")
+def sparse(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[int], tuple[Path, Path]]:
+    """Frames of so many stars on plain sky, every one alike but for its noise."""
+    folder = tmp_path_factory.mktemp("sparse")
+
+    def draw(n_stars: int, seed: int) -> Path:
+        rng, places = np.random.default_rng(seed), np.random.default_rng(5)
+        y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+        sky = np.full(SHAPE, 400.0)
+        for row in places.permutation(25)[:n_stars]:
+            at_x, at_y = 30 + 48 * (row % 5), 30 + 48 * (row // 5)
+            sky += 3000.0 * np.exp(-((x - at_x) ** 2 + (y - at_y) ** 2) / (2 * 1.4**2))
+        path = folder / f"{n_stars}-{seed}.fits"
+        header = header_of_plain()
+        fits.PrimaryHDU(rng.poisson(sky).astype(np.float32), header).writeto(path, overwrite=True)
+        return path
+
+    return lambda n_stars: (draw(n_stars, 1), draw(n_stars, 2))
+
+
+def header_of_plain() -> fits.Header:
+    return fits.Header({"GAIN": 1.0, "RDNOISE": 0.0, "SATURATE": 60000.0})
+
+
+@pytest.mark.parametrize(("n_stars", "is_doubted"), [(6, True), (9, True), (14, False)])
+def test_a_psf_of_few_stars_is_used_said_and_never_passes(
+    sparse: Callable[[int], tuple[Path, Path]], tmp_path: Path, n_stars: int, is_doubted: bool
+) -> None:
+    done = run(*sparse(n_stars), tmp_path / "out")
+    said = f"science: the PSF rests on {n_stars} stars; 10 make one to rely upon"
+    assert (said in done.warnings) is is_doubted
+    assert (said in done.record["notes"]) is is_doubted
+    assert (done.record["quality"] == "pass") is not is_doubted
+
+
 def test_reversed_epochs_are_said(files: Files, tmp_path: Path) -> None:
     dated = {
         year: files.write(
@@ -333,6 +397,7 @@ def test_infinite_pixels_are_masked_and_make_no_sources(files: Files, tmp_path: 
     data = files.pair.science.data.astype(np.float64)
     data[50:60, 50:60], data[100, 100], data[120, 130] = np.inf, -np.inf, 1e300
     done = run(files.reference, files.write(tmp_path / "inf.fits", data), tmp_path / "out")
+    assert "science: 102 pixels are infinite or beyond single precision" in done.warnings
     with fits.open(done.output / "difference.fits") as difference:
         assert np.isfinite(difference[0].data).all()
         assert (difference["MASK"].data[50:60, 50:60] & 1).all()

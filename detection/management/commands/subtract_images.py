@@ -21,6 +21,7 @@ from astrid_site.imaging.fits_io import ImageSource, read_image
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.fits_reader_child import own_peak_kib
 from astrid_site.imaging.image import Image
+from detection.management.subtraction_depth import describe_depth
 from detection.management.subtraction_frames import bring_together
 from detection.management.subtraction_given import read_given, with_mask
 from detection.management.subtraction_notes import all_notes, doubts_of, odd_about
@@ -212,9 +213,11 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     every_note = all_notes(notes, reference, science)
     with clock.stage("write"):
         write_images(output, subtraction, pair["science"], science)
-        meta = _meta(options, subtraction, science, pair["science"]) | {"notes": every_note}
+        depth = describe_depth(subtraction, science.image.zero_point)
+        meta = _meta(options, subtraction, science, pair["science"]) | depth
+        meta["notes"] = every_note
         write_candidates(output / CANDIDATES, kept, science.image, meta=meta, opinion=opinion)
-    numbers = {
+    numbers: dict[str, Any] = {
         "n_peaks": len(candidates),
         "n_candidates": len(kept),
         "registration": describe_registration(frames.registration, science.image.shape),
@@ -222,7 +225,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
     }
     for note in notes:
         clock.say(f"warning: {note}")
-    write_record(output / RECORD, subtraction, clock.report() | numbers)
+    write_record(output / RECORD, subtraction, clock.report() | depth | numbers)
     clock.say(
         f"{len(kept)} candidates of {len(candidates)} peaks, {subtraction.method}, "
         f"quality {subtraction.quality}: {output}"
