@@ -34,6 +34,8 @@ _LABELS = {
     "template-noise": "Noise of the reference",
     "difference-noise": "Noise of the difference",
 }
+#: Units that have a sign.
+_UNIT_LABELS = {"sigma": "σ"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class ViewerPage:
     height: int
     layers: list[dict[str, Any]]
     planes: list[PlaneRow]
+    missing: tuple[int, int, int]
     marks: list[Mark]
     n_candidates: int
     state: dict[str, Any]
@@ -124,7 +127,16 @@ def viewer_page(observation: Observation, *, may_vet: bool) -> ViewerPage | None
             for m in marks
         ],
     }
-    return ViewerPage(width, height, listed, planes, marks, found.count(), state)
+    return ViewerPage(
+        width=width,
+        height=height,
+        layers=listed,
+        planes=planes,
+        missing=MISSING_COLOUR,
+        marks=marks,
+        n_candidates=found.count(),
+        state=state,
+    )
 
 
 def plane_rows() -> list[PlaneRow]:
@@ -144,6 +156,7 @@ def _layer(
         "label": _LABELS[name],
         "isListed": name not in _UNLISTED,
         "unit": layer["facts"]["unit"],
+        "unitLabel": _UNIT_LABELS.get(layer["facts"]["unit"], layer["facts"]["unit"]),
         "limits": layer["facts"]["limits"],
         "isSigned": layer["facts"]["is_signed"],
         "noise": layer["facts"]["noise"],

@@ -32,6 +32,8 @@ const shown = {
   isBlinking: false,
   planes: 0,
   cursor: null,
+  // a finger leaves no cursor behind: the place it touched is marked
+  isTouched: false,
   isByKeys: true,
   mark: -1,
 };
@@ -78,7 +80,7 @@ function paint() {
   canvas.clear();
   canvas.paint(layer, (level) => tableOf(layer, level), "colours");
   if (shown.planes) canvas.paint(mask, () => tableOfMask(), "mask");
-  if (shown.isByKeys) canvas.cross(canvas.view.x, canvas.view.y);
+  if (cursor && (shown.isByKeys || shown.isTouched)) canvas.cross(cursor.x, cursor.y);
   marks.place(shown.mark, find("[data-show-marks]").checked);
   readout.show(cursor);
   readout.scale(canvas.view.scale);
@@ -177,9 +179,10 @@ const actions = {
     canvas.zoom(factor, left, top);
     draw();
   },
-  point(left, top) {
+  point(left, top, isTouch) {
     const [x, y] = canvas.toImage(left, top);
     shown.cursor = { x, y };
+    shown.isTouched = isTouch;
     shown.isByKeys = false;
     draw();
   },

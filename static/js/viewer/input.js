@@ -18,13 +18,13 @@ export function listenToPointer(stage, blinkButton, actions) {
     down.set(event.pointerId, place(event));
     if (down.size === 1) travelled = 0;
     stage.querySelector("canvas").focus({ preventScroll: true });
-    actions.point(...place(event));
+    actions.point(...place(event), event.pointerType !== "mouse");
   });
   stage.addEventListener("pointermove", (event) => {
     const now = place(event);
     const before = down.get(event.pointerId);
     if (!before) {
-      actions.point(...now);
+      actions.point(...now, event.pointerType !== "mouse");
       return;
     }
     const pair = down.size === 2 ? spread() : null;
@@ -38,7 +38,7 @@ export function listenToPointer(stage, blinkButton, actions) {
       if (pair.size > 0) actions.zoomAt(after.size / pair.size, after.x, after.y);
     } else {
       actions.drag(now[0] - before[0], now[1] - before[1]);
-      actions.point(...now);
+      actions.point(...now, event.pointerType !== "mouse");
     }
   });
   for (const kind of ["pointerup", "pointercancel"]) stage.addEventListener(kind, (event) => down.delete(event.pointerId));
