@@ -30,9 +30,9 @@ _CLIP_PULL = 2.0
 _SKY_ROUNDS = 4
 _SETTLED = 0.1
 _LEAST_TRUST = 0.1
-# growth of bright sources for the level: 18 pixels, where a star of 1e5 electrons and FWHM 6
-# leaves 1 % of the noise
-_WING_BLOCKS = 9
+# growth of bright sources for the level: 30 pixels, beyond which stars of 1e5 units and FWHM 6
+# leave under a hundredth of the noise; and the share of the sky that must stay
+_WING_BLOCKS, _WING_SKY = 15, 0.3
 # pulls that fix the width of the noise to 0.1 %
 _SAMPLE = 300_000
 # step between the pixels that tell the median of a map of boxes: half the least box
@@ -231,14 +231,12 @@ def _trust(counts: Float64, mesh: Mesh) -> Float64:
 
 
 def _with_wings(rough: _Rough) -> BoolArray:
-    """Sources with the far wings of the bright ones; all free where that leaves no sky."""
-    covered = rough.sources
+    """Sources with the far wings of the bright ones, or without, or none: as leaves enough sky."""
     bright = rough.pulls > _BRIGHT_SIGMA
-    if bright.any():
-        covered = covered | _grown(bright, _WING_BLOCKS)
-    if np.count_nonzero(covered) > (1.0 - _MIN_SKY_FRACTION) * covered.size:
-        return np.zeros_like(covered)
-    return covered
+    for covered in (rough.sources | _grown(bright, _WING_BLOCKS), rough.sources):
+        if np.count_nonzero(covered) < (1.0 - _WING_SKY) * covered.size:
+            return covered
+    return np.zeros_like(bright)
 
 
 def _source_blocks(pulls: FloatArray) -> BoolArray:

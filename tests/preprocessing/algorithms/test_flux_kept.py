@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane, is_bad
 from astrid_site.imaging.photometry import cut_psf_stamps, fit_stamp_fluxes
 from astrid_site.imaging.simulation import SkyConfig, simulate_frame
@@ -13,6 +14,7 @@ from preprocessing.algorithms.preprocess import preprocess_image
 #: Cosmic rays, bad columns, saturated stars and a satellite are all in the frame.
 CONFIG = SkyConfig(seed=4, shape=(512, 512), satellites_per_frame=1.2, star_density_per_mpix=900.0)
 MOST = 0.005
+GAIN, READ_NOISE = 1.5, 4.0
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,86 @@ def test_no_bright_star_loses_its_core(frame):
     lost = untouched & ~near_true & is_bad(done.mask)
     assert untouched.sum() > 150
     assert lost.sum() == 0
+
+
+def injected(rng, *, sky, fwhm, n=700, n_stars=150):
+    """A field of stars, and among them injected ones of 20,000 to 100,000 units.
+
+    Returns the light without noise and sky, the pixels with both, and the injected sources.
+    """
+    side = np.linspace(50, n - 50, 10)
+    x, y = (g.ravel() + rng.uniform(-3, 3, g.size) for g in np.meshgrid(side, side))
+    flux = 10 ** rng.uniform(np.log10(2e4), 5.0, x.size)
+    others = rng.uniform(0, n, (2, n_stars))
+    light = np.zeros((n, n))
+    faint = np.minimum(300.0 * (1.0 + rng.pareto(0.75, n_stars)), 2e5)
+    for px, py, f in zip((*x, *others[0]), (*y, *others[1]), (*flux, *faint), strict=True):
+        cut, profile = star_at(px, py, fwhm=fwhm, n=n)
+        light[cut] += f * profile
+    data = rng.poisson((light + sky) * GAIN) / GAIN + rng.normal(0.0, READ_NOISE, light.shape)
+    return data, (x, y, flux)
+
+
+def star_at(x, y, *, fwhm, n):
+    """The pixels of a Moffat star (slope 3.2) and its share of light in each."""
+    reach = int(8 * fwhm) + 4
+    first, last = (np.clip([int(c) - reach, int(c) + reach + 1], 0, n) for c in (x, y))
+    gx, gy = np.arange(*first) - x, np.arange(*last) - y
+    core = fwhm / 2.0 / np.sqrt(2.0 ** (1.0 / 3.2) - 1.0)
+    profile = (1.0 + (gx**2 + gy[:, None] ** 2) / core**2) ** -3.2 * 2.2 / np.pi / core**2
+    return np.s_[last[0] : last[1], first[0] : first[1]], profile
+
+
+def changes(before, after, sources, *, fwhm, variance):
+    """Relative change of the PSF flux and of that within 2.5 FWHM, source by source."""
+    table = []
+    for x, y in zip(*sources[:2], strict=True):
+        cut, profile = star_at(x, y, fwhm=fwhm, n=before.shape[0])
+        rows, columns = cut
+        far = np.hypot(
+            np.arange(rows.start, rows.stop)[:, None] - y,
+            np.arange(columns.start, columns.stop) - x,
+        )
+        within, weight = far < 2.5 * fwhm, profile / variance[cut]
+        ratio = [(w * after[cut]).sum() / (w * before[cut]).sum() for w in (weight, within)]
+        table.append(ratio)
+    return np.array(table).T - 1.0
+
+
+@pytest.mark.parametrize(
+    ("level", "gradient", "fwhm"),
+    [(250.0, 0.0, 2.0), (250.0, 0.0, 3.0), (600.0, 0.8, 3.0), (250.0, 0.0, 4.5), (250.0, 0.0, 6.0)],
+)
+def test_every_source_keeps_its_flux_through_the_whole_calibration(level, gradient, fwhm):
+    y, x = (np.mgrid[:700, :700] - 349.5) / 700.0
+    sky = level * (1.0 + gradient * x + 0.5 * gradient * y)
+    data, sources = injected(np.random.default_rng(int(10 * fwhm)), sky=sky, fwhm=fwhm)
+    image = Image(
+        data.astype(np.float32),
+        np.zeros(data.shape, np.uint16),
+        gain=GAIN,
+        read_noise=READ_NOISE * GAIN,
+        saturation=6e5,
+    )
+    done = preprocess_image(image).image
+    variance = np.maximum(data, level) / GAIN + READ_NOISE**2
+    psf, aperture = changes(
+        data - sky,
+        np.where(is_bad(done.mask), data - sky, done.data),
+        sources,
+        fwhm=fwhm,
+        variance=variance,
+    )
+    # the same noise before and after: what differs is the sky alone
+    assert np.abs(psf).max() < MOST
+    # a circle of 2.5 FWHM holds 20 FWHM^2 pixels of sky; the wings of all stars together lift it by
+    # a hundredth of a pixel's noise, which at FWHM 6 is a quarter of what noise does to the circle
+    sky_noise = np.sqrt(level / GAIN + READ_NOISE**2)
+    noise = sky_noise * 2.5 * np.sqrt(np.pi) * fwhm
+    assert (np.abs(aperture) < np.maximum(MOST, 0.5 * noise / sources[2])).all()
+    assert np.percentile(np.abs(aperture), 90) < MOST
+    # and no mask touches a source
+    for px, py in zip(*sources[:2], strict=True):
+        assert not is_bad(
+            done.mask[round(py) - 1 : round(py) + 2, round(px) - 1 : round(px) + 2]
+        ).any()
