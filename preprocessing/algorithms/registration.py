@@ -48,6 +48,8 @@ _DOUBTFUL_RMS_PIX = 0.4
 # the best shift brings together 2 to 4 % of the stars of unrelated fields, crowded or not
 _CHANCE_SHARE = 0.1
 _CENTRED_PIX = 3.0
+# no telescope errs by more: the header is another frame's, and nothing in it is to be believed
+_MAX_OFFSET_ARCSEC = 1800.0
 # with a smaller share of the common stars matched, a pattern elsewhere may be the better match
 _SURE_SHARE = 0.25
 
@@ -270,7 +272,8 @@ def _register_against_wcs(
     )
     offset = wcs_error_arcsec(found.to_reference, reference, science)
     stars = found.maps, reference, reference_stars, science, science_stars
-    if is_pattern_trusted(*stars, n_matched=found.n_matched):
+    is_enough = is_pattern_trusted(*stars, n_matched=found.n_matched)
+    if is_enough and offset is not None and offset <= _MAX_OFFSET_ARCSEC:
         return replace(found, wcs_offset_arcsec=offset)
     if more_than > 0:
         return None
@@ -278,10 +281,8 @@ def _register_against_wcs(
         # turned about its middle: the pixels say so in better words
         return None
     where = "elsewhere on the sky" if offset is None else f"{format_offset(offset)} away"
-    msg = (
-        f"the WCS is wrong: stars put the frame {where} ({n_matched} stars match by pattern, "
-        "too few to go by)"
-    )
+    why = "too far to be an error of pointing" if is_enough else "too few to go by"
+    msg = f"the WCS is wrong: stars put the frame {where} ({n_matched} match by pattern, {why})"
     raise AlgorithmError(msg, offset_arcsec=offset, n_matched=n_matched)
 
 

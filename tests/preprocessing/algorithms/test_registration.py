@@ -196,6 +196,14 @@ def test_a_pattern_of_few_stars_is_not_believed_against_the_wcs():
     assert caught.value.numbers["offset_arcsec"] == pytest.approx(180.0, abs=1.0)
 
 
+def test_a_wcs_off_by_degrees_is_that_of_another_frame():
+    x, y, flux = sky()
+    science, reference = star_list(x, y, flux, seed=9), star_list(x, y, flux, seed=10)
+    with pytest.raises(AlgorithmError, match="too far to be an error of pointing") as caught:
+        register(frame(tan_wcs()), reference, frame(tan_wcs(dec=7.0)), science_stars=science)
+    assert caught.value.numbers["offset_arcsec"] == pytest.approx(18000.0, abs=1.0)
+
+
 def test_no_unrelated_field_is_accepted_whatever_the_wcs_says():
     for seed in range(32):
         # every eighth as crowded as 8,000 stars per million pixels
