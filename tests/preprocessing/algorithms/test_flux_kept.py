@@ -7,9 +7,15 @@ import pytest
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane, is_bad
+from astrid_site.imaging.moffat import moffat_of_fwhm
 from astrid_site.imaging.photometry import cut_psf_stamps, fit_stamp_fluxes
+from astrid_site.imaging.psf import constant_psf
 from astrid_site.imaging.simulation import SkyConfig, simulate_frame
+from differencing.algorithms.reference import coadd
+from preprocessing.algorithms.plane_map import affine_map
 from preprocessing.algorithms.preprocess import preprocess_image
+from preprocessing.algorithms.registration import Registration
+from preprocessing.algorithms.warp import warp
 
 #: Cosmic rays, bad columns, saturated stars and a satellite are all in the frame.
 CONFIG = SkyConfig(seed=4, shape=(512, 512), satellites_per_frame=1.2, star_density_per_mpix=900.0)
@@ -180,3 +186,59 @@ def test_every_source_keeps_its_flux_through_the_whole_calibration(level, gradie
         assert not is_bad(
             done.mask[round(py) - 1 : round(py) + 2, round(px) - 1 : round(px) + 2]
         ).any()
+
+
+@pytest.mark.parametrize("fwhm", [2.0, 3.0, 4.5, 6.0])
+@pytest.mark.parametrize("offset", [(0.5, 0.5), (0.37, -0.21)])
+def test_every_source_keeps_its_flux_through_a_warp(fwhm, offset):
+    _, (x, y, flux) = injected(np.random.default_rng(3), sky=np.array(0.0), fwhm=fwhm, n_stars=0)
+    light = np.zeros((700, 700))
+    for px, py, f in zip(x, y, flux, strict=True):
+        cut, profile = star_at(px, py, fwhm=fwhm, n=700)
+        light[cut] += f * profile
+    step = affine_map(np.eye(2), np.array(offset), shape=light.shape)
+    image = Image(light.astype(np.float32), np.zeros(light.shape, np.uint16))
+    registration = Registration((step,), 10, 0.01, None, "stars", 1.0, 0.01, 1.0)
+    moved = warp(image, registration, shape=light.shape).data
+    for px, py, f in zip(x, y, flux, strict=True):
+        before, after = (
+            disc(plane, cx, cy, radius=4.0 * fwhm)
+            for plane, cx, cy in ((light, px, py), (moved, px - offset[0], py - offset[1]))
+        )
+        # without noise; pixels cut by the circle's edge, where a star is 1 % of its light, count
+        # whole or not at all
+        assert abs(after - before) / f < MOST
+
+
+def disc(plane, x, y, *, radius):
+    rows, columns = np.ogrid[: plane.shape[0], : plane.shape[1]]
+    return float(plane[np.hypot(rows - y, columns - x) < radius].sum())
+
+
+def test_every_source_keeps_its_flux_in_a_stack():
+    rng = np.random.default_rng(4)
+    light = np.zeros((700, 700))
+    _, sources = injected(rng, sky=np.array(0.0), fwhm=3.0, n_stars=0)
+    for px, py, f in zip(*sources, strict=True):
+        cut, profile = star_at(px, py, fwhm=3.0, n=700)
+        light[cut] += f * profile
+    variance = (np.maximum(light, 0.0) + 250.0) / GAIN + READ_NOISE**2
+    dx, dy = np.meshgrid(np.arange(-12.0, 13.0), np.arange(-12.0, 13.0))
+    profile = moffat_of_fwhm(3.0).image(dx, dy)
+    psf = constant_psf((profile / profile.sum()).astype(np.float32), shape=light.shape)
+    epochs = [light + np.sqrt(variance) * rng.normal(size=light.shape) for _ in range(4)]
+    images = [
+        Image(
+            e.astype(np.float32),
+            np.zeros(e.shape, np.uint16),
+            psf=psf,
+            variance=variance.astype(np.float32),
+        )
+        for e in epochs
+    ]
+    change, aperture = changes(
+        np.mean(epochs, axis=0), coadd(images).image.data, sources, fwhm=3.0, variance=variance
+    )
+    # the same noise: what differs is what the rejection of outliers took
+    assert np.abs(change).max() < MOST
+    assert np.abs(aperture).max() < MOST
