@@ -15,7 +15,7 @@ from astrid_site.core.addresses import client_address
 from astrid_site.core.admin import ReadOnlyAdmin
 from astrid_site.core.templatetags.astro import number, probability, signed
 from curation import services
-from curation.models import Verdict
+from curation.models import Assignment, Verdict
 from detection.admin import DetectionAdmin
 from detection.models import Detection
 
@@ -33,6 +33,16 @@ class VerdictAdmin(ReadOnlyAdmin):
     list_select_related = ("detection__observation__survey", "curator")
     date_hierarchy = "created_at"
     search_fields = ("comment", "curator__username")
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(ReadOnlyAdmin):
+    """Who has which object to decide just now."""
+
+    list_display = ("unit", "curator", "is_open", "seen_at", "until")
+    list_filter = ("is_open", "curator")
+    list_select_related = ("curator",)
+    search_fields = ("unit", "curator__username")
 
 
 class VerdictActionForm(ActionForm):
