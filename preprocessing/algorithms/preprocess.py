@@ -188,7 +188,7 @@ def preprocess_image(
         background = replace(background, noise_map=thin_noise, sources=thin_sources)
     # in a crowded field unresolved stars, not noise, limit what is a source
     threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
-    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, threshold=threshold)
+    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, psf=given_psf, threshold=threshold)
     frame, stars, n_psf_stars = _with_psf(
         frame, stars, core, order=settings.psf_order, confusion=confusion, given=given_psf
     )

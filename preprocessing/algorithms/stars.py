@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import UNUSABLE, MaskPlane, is_bad
+from astrid_site.imaging.psf import PsfField
 
 Float64 = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -79,6 +80,7 @@ def find_stars(
     image: Image,
     *,
     fwhm_guess_pix: float | None = None,
+    psf: PsfField | None = None,
     threshold: float = 5.0,
     max_sources: int = 200_000,
 ) -> StarList:
@@ -90,6 +92,9 @@ def find_stars(
         Background-subtracted frame with variance and mask.
     fwhm_guess_pix : float, optional
         Width of the PSF [pix]; measured from the sources themselves where absent.
+    psf : PsfField, optional
+        The PSF where it is known: sources of its size are then stars. Otherwise those are whose
+        size is common.
     threshold : float
         Detection threshold per filtered pixel [sigma].
     max_sources : int
@@ -124,7 +129,8 @@ def find_stars(
         return StarList(empty, empty, empty, empty, empty, np.zeros(0, dtype=np.bool_))
     fwhm = fwhm_guess_pix or guess_fwhm(image, found)
     stars, shapes = _measure(image, found, bad=bad, fwhm=fwhm)
-    return mark_stars(stars, shapes, fwhm=fwhm, saturation=image.saturation)
+    radius = None if psf is None else _half_light_of(psf, limit=2.5 * fwhm)
+    return mark_stars(stars, shapes, fwhm=fwhm, saturation=image.saturation, star_radius=radius)
 
 
 def guess_fwhm(image: Image, found: NDArray[np.void]) -> float:
@@ -234,7 +240,8 @@ def _measure(
     lost = moved | (flag != 0) | ~np.isfinite(x) | ~np.isfinite(y)
     x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
     flux, error, _ = sep.sum_circle(data, x, y, 1.5 * fwhm, var=variance, mask=bad, subpix=5)
-    order = np.argsort(-flux, kind="stable")
+    # an aperture that is masked altogether has no flux
+    order = np.argsort(-flux, kind="stable")[: np.count_nonzero(np.isfinite(flux))]
     blocked = _core_is_bad(image, x=x, y=y, fwhm=fwhm)
     # of all others the size is asked of nobody, and costs as much as the position
     wanted = ~blocked & (flux > _MIN_STAR_SNR * error)
@@ -246,10 +253,19 @@ def _measure(
         has_bad_core=blocked[order],
     )
     peak = np.asarray(found["peak"], dtype=np.float64)
-    stars = StarList(
-        x[order], y[order], flux[order], error[order], peak[order], np.zeros(x.size, dtype=np.bool_)
-    )
+    none = np.zeros(order.size, dtype=np.bool_)
+    stars = StarList(x[order], y[order], flux[order], error[order], peak[order], none)
     return stars, shapes
+
+
+def _half_light_of(psf: PsfField, *, limit: float) -> float:
+    """Radius holding half of the PSF's flux within ``limit`` [pix]."""
+    stamp = np.ascontiguousarray(
+        psf.at(psf.shape[1] / 2.0, psf.shape[0] / 2.0)[0], dtype=np.float32
+    )
+    middle = np.array([stamp.shape[-1] // 2], dtype=np.float64)
+    mask = np.zeros(stamp.shape, dtype=np.bool_)
+    return float(_half_light(stamp, mask, x=middle, y=middle, limit=limit)[0])
 
 
 def _core_is_bad(image: Image, *, x: Float64, y: Float64, fwhm: float) -> BoolArray:
@@ -267,7 +283,12 @@ def _core_is_bad(image: Image, *, x: Float64, y: Float64, fwhm: float) -> BoolAr
 
 
 def mark_stars(
-    stars: StarList, shapes: SourceShapes, *, fwhm: float, saturation: float | None
+    stars: StarList,
+    shapes: SourceShapes,
+    *,
+    fwhm: float,
+    saturation: float | None,
+    star_radius: float | None = None,
 ) -> StarList:
     """Mark the sources that are clean, unsaturated, isolated and on the stellar locus.
 
@@ -281,6 +302,8 @@ def mark_stars(
         Width of the PSF [pix].
     saturation : float or None
         Saturation level on the background-subtracted scale [data units].
+    star_radius : float, optional
+        Half-light radius of a star [pix] where it is known.
 
     Returns
     -------
@@ -294,7 +317,7 @@ def mark_stars(
         clean &= stars.peak < 0.9 * saturation
     for reach, limit in _ISOLATION:
         lone = clean & (contamination(stars, radius=reach * fwhm) < limit)
-        is_star = lone & _on_locus(stars, shapes, candidates=lone)
+        is_star = lone & _on_locus(stars, shapes, candidates=lone, star_radius=star_radius)
         if is_star.sum() >= _ENOUGH_STARS:
             break
     return replace(stars, is_star=is_star)
@@ -311,10 +334,14 @@ def contamination(stars: StarList, *, radius: float) -> Float64:
     return total / np.maximum(flux, 1e-30)
 
 
-def _on_locus(stars: StarList, shapes: SourceShapes, *, candidates: BoolArray) -> BoolArray:
+def _on_locus(
+    stars: StarList, shapes: SourceShapes, *, candidates: BoolArray, star_radius: float | None
+) -> BoolArray:
     """Sources whose size and roundness are those of the frame's point sources."""
     radius, snr = shapes.half_light_radius, stars.snr
     candidates = candidates & (radius > 0)
+    if star_radius is not None:
+        candidates &= np.abs(radius / star_radius - 1.0) < 2.5 * _LOCUS_SCATTER
     sure = candidates & (snr > 30.0) & (shapes.elongation < 1.5)
     if sure.sum() < 8:
         sure = candidates

@@ -8,6 +8,8 @@ from scipy.spatial import cKDTree
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
+from astrid_site.imaging.masks import MaskPlane
+from astrid_site.imaging.psf import constant_psf
 from preprocessing.algorithms.stars import contamination, find_stars, stellar_locus
 
 
@@ -104,3 +106,45 @@ def test_what_the_extraction_gives_up_on_is_told(make_field, monkeypatch):
     with pytest.raises(AlgorithmError, match="cannot be told apart") as caught:
         find_stars(field.with_(variance=np.full(field.shape, 1e-6, np.float32)))
     assert caught.value.numbers["n_pixels"] == field.data.size
+
+
+def draw_round(places, sigma, *, shape=(300, 300), flux=3e4):
+    y, x = np.indices(shape)
+    data = np.zeros(shape)
+    for place_x, place_y in places:
+        data += flux * np.exp(-((x - place_x) ** 2 + (y - place_y) ** 2) / (2 * sigma**2))
+    return data / (2 * np.pi * sigma**2)
+
+
+def observe(light, mask=None):
+    noise = np.random.default_rng(4).normal(0, 5, light.shape)
+    return Image(
+        data=(light + noise).astype(np.float32),
+        mask=np.zeros(light.shape, dtype=np.uint16) if mask is None else mask,
+        variance=np.full(light.shape, 25.0, dtype=np.float32),
+        wcs=None,
+    )
+
+
+def test_a_known_psf_tells_the_few_stars_among_many_galaxies_of_one_size():
+    stars_at = [(60.0, 60.0), (150.0, 240.0), (240.0, 90.0)]
+    galaxies_at = [(x, y) for x in range(30, 300, 45) for y in range(30, 300, 45)]
+    image = observe(draw_round(stars_at, 1.2) + draw_round(galaxies_at, 2.4))
+    psf = constant_psf(draw_round([(12.0, 12.0)], 1.2, shape=(25, 25)), shape=image.shape)
+    found = find_stars(image, fwhm_guess_pix=psf.fwhm_pix, psf=psf)
+    marked = np.column_stack([found.x, found.y])[found.is_star]
+    distance, nearest = cKDTree(stars_at).query(marked)
+    assert sorted(nearest) == [0, 1, 2]
+    assert np.all(distance < 0.5)
+    # their own sizes speak for the galaxies
+    alone = find_stars(image, fwhm_guess_pix=psf.fwhm_pix)
+    assert alone.is_star.sum() > 20
+
+
+def test_a_source_whose_aperture_is_masked_altogether_is_none():
+    light = draw_round([(100.0, 100.0)], 6.0, flux=1e6) + draw_round([(200.0, 200.0)], 1.5)
+    y, x = np.indices(light.shape)
+    mask = np.where(np.hypot(x - 100, y - 100) < 9, MaskPlane.SATURATED, 0).astype(np.uint16)
+    found = find_stars(observe(light, mask), fwhm_guess_pix=3.0)
+    assert np.all(np.isfinite(found.flux))
+    assert found.is_star.tolist().count(True) == 1
