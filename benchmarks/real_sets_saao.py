@@ -45,14 +45,17 @@ SAME_PLACE_PIX = 4.0
 
 @dataclass
 class Series:
-    """What the frames gave."""
+    """What the frames gave.
+
+    ``to_table`` turns a flux on the reference's scale into the table's, see ``scale_to_table``.
+    """
 
     names: list[str] = field(default_factory=list)
     mjd: list[float] = field(default_factory=list)
     table: list[tuple[float, float]] = field(default_factory=list)
     forced: list[ForcedEpoch] = field(default_factory=list)
     aperture: list[float] = field(default_factory=list)
-    enclosed: list[float] = field(default_factory=list)
+    to_table: list[float] = field(default_factory=list)
     rms: list[float] = field(default_factory=list)
     n_other: list[int] = field(default_factory=list)
     places: list[tuple[float, float]] = field(default_factory=list)
@@ -172,12 +175,16 @@ def add_epoch(
         msg = "science: a subtracted frame has a PSF"
         raise ValueError(msg)
     at = forced.position
+    total_ratio = made.subtraction.metrics["flux_ratio"]
+    if not isinstance(total_ratio, float):
+        msg = "difference: has no sum of its kernel"
+        raise TypeError(msg)
     series.names.append(name)
     series.mjd.append(told[0])
     series.table.append(told[1:])
     series.forced.append(forced)
     enclosed = energy_within(psf, at)
-    series.enclosed.append(enclosed)
+    series.to_table.append(scale_to_table(forced, enclosed=enclosed, total_ratio=total_ratio))
     flat, _ = flatten(made.subtraction)
     x, y = round(at.x), round(at.y)
     half = 8
@@ -185,8 +192,19 @@ def add_epoch(
     # the difference has been whitened: its PSF is not the frame's
     to_frame = enclosed / energy_within(made.subtraction.psf, at)
     total = sum_within(around, at.x - x, at.y - y)
-    series.aperture.append(total * to_frame / forced.flux_ratio)
+    series.aperture.append(total * to_frame / total_ratio)
     series.rms.append(made.registration.rms_pix or np.nan)
+
+
+def scale_to_table(forced: ForcedEpoch, *, enclosed: float, total_ratio: float) -> float:
+    """Sum within the table's aperture, over the ratio of all light, of a forced flux of one.
+
+    The forced flux is on the scale of the stars' PSF fluxes, which holds what a frame's PSF misses
+    of its stars' wings and is steady from frame to frame. A sum of pixels knows of no PSF: the
+    scale on which it is steady is that of all light, which is the sum of the kernel. Here the two
+    differ by up to a tenth, as no star of a crowded frame has wings of its own.
+    """
+    return enclosed * forced.flux_ratio / total_ratio
 
 
 def energy_within(psf: PsfField, at: Position) -> float:
@@ -254,7 +272,7 @@ def summary(series: Series) -> Iterator[Row]:
     table, error = np.array(series.table).T
     flux = np.array([f.flux for f in series.forced])
     flux_error = np.array([f.flux_error for f in series.forced])
-    enclosed = np.array(series.enclosed)
+    to_table = np.array(series.to_table)
     n_all = len(series.names) + len(series.refused)
     row = Row("all frames")
     row.answer = f"{len(series.names)} of {n_all} registered by stars alone"
@@ -263,8 +281,11 @@ def summary(series: Series) -> Iterator[Row]:
     yield row
     curves = {
         "table's 4-pixel aperture": (np.array(series.aperture), error),
-        "PSF flux times the PSF's light in it": (flux * enclosed, error),
-        "the same, both errors together": (flux * enclosed, np.hypot(error, flux_error * enclosed)),
+        "PSF flux times the PSF's light in it": (flux * to_table, error),
+        "the same, both errors together": (
+            flux * to_table,
+            np.hypot(error, flux_error * to_table),
+        ),
     }
     for name, (ours, sigma) in curves.items():
         found = agree(ours, table, sigma)

@@ -296,7 +296,10 @@ def force_flux(difference: EpochDifference, target: Position) -> ForcedEpoch:
     follows its unresolved stars, which change with the seeing. The error is that of the
     pixels, times the scatter of the same measurement on blank positions. The scale is that of the
     matched stars: the sum of a kernel is held by the wings of a few stars alone, and is off by
-    some percent where their cores match to a tenth of one.
+    some percent where their cores match to a tenth of one. In crowds it is the ratio of all light
+    to a percent, but a frame's PSF holds more or less of its stars' wings, and only the stars tell
+    how much: there seven pairs of frames half an hour apart differ by 1.0 of their errors on the
+    scale of the stars, by 7.4 on that of the kernel's sum.
     """
     made = difference.subtraction
     here = to_science(difference.registration, target)
