@@ -113,12 +113,15 @@ def test_a_place_on_the_sky_is_followed_and_the_named_reference_is_used(tmp_path
     # both header WCS are exact: what is left is how well the stars register
     assert np.hypot(here["x"] - 100.0, here["y"] - 140.0) < 0.1
     # an epoch of the reference has no difference from it, as in the catalogue; its flux is that of
-    # the frame, with the noise of one frame: half the variance of a difference of two alike
+    # the frame, with the noise of one frame
     assert here["flags"] == "REFERENCE"
     columns = ("difference_flux", "difference_flux_error", "chi2")
     assert all(np.ma.is_masked(here[name]) for name in columns)
     there = next(row for row in table if row["frame"] == "reference.fits")
-    assert 0.4 < here["summed_flux_error"] / there["difference_flux_error"] < 1.0
+    # its seeing is the worse one (3.35 pix, the other 2.79): it brings 70 % of the variance of the
+    # difference, 0.84 of its error; stars too faint to be found, which cancel in a difference, make
+    # a direct flux scatter by 1.1 to 1.4 of the error of its pixels
+    assert 0.84 < here["summed_flux_error"] / there["difference_flux_error"] < 1.2
     assert abs(here["limiting_magnitude"] - there["limiting_magnitude"]) < 1.0
     assert "reference" in here["remark"]
 
