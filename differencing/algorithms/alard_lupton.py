@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from astrid_site.imaging.errors import AlgorithmError
 from differencing.algorithms.kernel_equations import Equations, StampPlanes, build_equations
 from differencing.algorithms.kernel_solver import count_terms
-from differencing.algorithms.psf_matching import KernelField
+from differencing.algorithms.psf_matching import KernelField, order_of_rejection
 from differencing.algorithms.stamps import StarPositions
 
 Tensor = torch.Tensor
@@ -106,7 +106,8 @@ def fit_gaussian_kernel(
     )
     projected = _project(equations, torch.from_numpy(basis).to(equations.a.device))
     keep = torch.ones(len(positions), dtype=torch.bool, device=projected.a.device)
-    keep = _reject(projected, keep, order=_orders(len(positions), highest)[-1], least=min_stars)
+    first = order_of_rejection(_orders(len(positions), highest), n_stars=len(positions))
+    keep = _reject(projected, keep, order=first, least=min_stars)
     order = highest if spatial_order is not None else _choose_order(projected, keep, highest)
     keep = _reject(projected, keep, order=order, least=min_stars)
     solution = _solve(projected, keep, order=order)

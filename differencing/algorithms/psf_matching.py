@@ -151,9 +151,7 @@ def fit_kernel(
     penalty = kernel_penalty(kernel_half_width, device=str(planes.fixed.device))
     prior = torch.from_numpy(expected.reshape(len(expected), -1)).double().to(penalty.device)
     orders = _orders(len(positions), fixed=spatial_order, highest=max_spatial_order)
-    # the richest model rejects: bright stars that a simpler one cannot fit are what calls for it;
-    # among few stars it would bend to the one that moved
-    first = orders[-1] if len(positions) >= _MANY_STARS else orders[0]
+    first = order_of_rejection(orders, n_stars=len(positions))
     correlation = noise_correlation(
         planes.moving_correlation, kernel_half_width, device=str(penalty.device)
     )
@@ -201,6 +199,15 @@ def _orders(n_stars: int, *, fixed: int | None, highest: int) -> list[int]:
     if fixed is not None:
         return [fixed]
     return [o for o in range(highest + 1) if n_stars >= _STARS_FOR_ORDER[min(o, 3)]]
+
+
+def order_of_rejection(orders: list[int], *, n_stars: int) -> int:
+    """Spatial order of the model that rejects stars before the order is chosen.
+
+    The richest one: bright stars that a simpler one cannot fit are what calls for it. Among few
+    stars it would bend to the one that moved or varies.
+    """
+    return orders[-1] if n_stars >= _MANY_STARS else orders[0]
 
 
 def _reject(equations: Equations, solver: KernelSolver, *, min_stars: int, sigma: float) -> Tensor:
