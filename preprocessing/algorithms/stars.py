@@ -207,7 +207,10 @@ def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.vo
         msg = "source extraction ran out of memory"
         raise AlgorithmError(msg, n_pixels=int(data.size)) from error_
     except Exception as error_:
-        # all that the library raises when a buffer is full is a bare Exception
+        # all that the library raises when a buffer is full is a bare Exception; a kind of its own
+        # is another fault
+        if type(error_) is not Exception:
+            raise
         msg = (
             f"the sources cannot be told apart ({error_}): too much of the frame lies above its "
             "noise; check its sky and, where they were given, its variance and its mask"
