@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from astrid_site.imaging.sky_pair import PairConfig, simulate_pair
-from tests.engine.test_bad_input import header_of, run
+from tests.engine.command import header_of, run
 
 COLUMNS = ["second_score", "second_flux_ratio", "second_agrees", "second_least_score"]
 
