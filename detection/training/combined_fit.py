@@ -20,9 +20,9 @@ from detection.networks.real_bogus import RealBogusEnsemble
 from detection.training.metrics import compare, curves, judge
 from detection.training.real_bogus_evaluation import reduction
 from detection.training.scored_pairs import (
-    LabelledPair,
     Progress,
     ScoredCandidates,
+    TreatedPair,
     night_pairs,
     null_pairs,
     regime_pairs,
@@ -79,7 +79,7 @@ def train_combined(
         With the figures of all three in its record.
     """
 
-    def score(name: str, pairs: Iterator[LabelledPair]) -> ScoredCandidates:
+    def score(name: str, pairs: Iterator[TreatedPair]) -> ScoredCandidates:
         model, ensemble = parts
         return score_pairs(name, pairs, model=model, ensemble=ensemble, progress=progress)
 

@@ -10,12 +10,12 @@ import numpy as np
 from astrid_site.imaging.errors import AlgorithmError
 from detection.networks.feature_model import NAME, FeatureModel, Json
 from detection.training.feature_dataset import (
-    TRAINING_THRESHOLD,
     LabelledCandidates,
     join_candidates,
     simulate_candidates,
 )
 from detection.training.feature_fit import evaluate_feature_model, fit_feature_model
+from detection.training.pair_chain import TRAINING_THRESHOLD
 from detection.training.regimes import REGIMES, Regime
 
 #: Bump when features or the way they are measured change: old scores then stay tellable.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from astrid_site.imaging.sky_detector import Camera
 from astrid_site.imaging.sky_pair import PairConfig
+from detection.training.pair_chain import Treatment
 from differencing.algorithms.subtraction import SubtractionConfig
 
 
@@ -41,6 +42,11 @@ class Regime:
     n_variable_stars: int = 0
     aligned: bool = False
     is_swapped: bool = False
+
+    @property
+    def treatment(self) -> Treatment:
+        """How its pairs are worked on."""
+        return Treatment(self.find_cosmic_rays, self.aligned, self.subtraction)
 
 
 _BASE = PairConfig(shape=(768, 768), transient_density_per_mpix=120.0, star_density_per_mpix=1500.0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from detection.training.pair_chain import TRAINING_THRESHOLD
 from detection.training.triplet_delivery import deliver
-from detection.training.triplet_engine import THRESHOLD, simulate_engine_triplets
+from detection.training.triplet_engine import simulate_engine_triplets
 from detection.training.triplet_samples import join_samples
 from detection.training.triplet_scene import (
     MIDDLE,
@@ -95,7 +96,7 @@ def test_the_engine_finds_labels_and_cuts_its_own_candidates() -> None:
     assert samples.triplets.shape[1:] == (63, 63, 3)
     assert samples.is_real.any()
     assert (~samples.is_real).any()
-    assert (samples.snr >= THRESHOLD).all()
+    assert (samples.snr >= TRAINING_THRESHOLD).all()
     assert set(samples.group) == {"engine-5001"}
     real = samples.triplets[samples.is_real]
     core = np.abs(np.nanmean(real[:, 30:33, 30:33, 2], axis=(1, 2)))
