@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -172,3 +173,123 @@ class Detection(UUIDModel):
             return ""
         said = self.model_scores[0]["reason"] if self.model_scores else ""
         return str(said) or "it was found before a model was in service"
+
+
+class DataSet(UUIDModel):
+    """Labelled triplets to train on, listed one by one in a manifest that its digest names.
+
+    A row without a digest is asked for and not built yet.
+    """
+
+    name = models.CharField(max_length=60)
+    version = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Counts from 1 within the name; empty until it is built."
+    )
+    digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of all that the manifest says of its samples."
+    )
+    parameters = models.JSONField(default=dict, help_text="What was asked for.")
+    counts = models.JSONField(
+        default=dict, blank=True, help_text="Samples by split and class, reasons of rejection."
+    )
+    changes = models.JSONField(
+        default=dict, blank=True, help_text="Difference to the version before; empty for the first."
+    )
+    file = models.ForeignKey(
+        StoredFile,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="ZIP of the manifest and the cutouts.",
+    )
+    mosaic_file = models.ForeignKey(
+        StoredFile, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    code_version = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name", "version"], name="detection_dataset_version_once"
+            ),
+            models.UniqueConstraint(
+                fields=["name", "digest"],
+                condition=~Q(digest=""),
+                name="detection_dataset_digest_once",
+            ),
+            models.CheckConstraint(
+                name="detection_dataset_is_built_or_not",
+                condition=Q(digest="", version__isnull=True, file__isnull=True)
+                | Q(digest__regex=r"^[0-9a-f]{64}$", version__gte=1, file__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" if self.version else f"{self.name}, not built yet"
+
+
+class TrainingRun(UUIDModel):
+    """One training of a network on a data set; its job in the ledger says how far it is."""
+
+    class EnergySource(models.TextChoices):
+        """How the energy is known."""
+
+        MEASURED = "measured", "measured"
+        ESTIMATED = "estimated", "estimated"
+        UNKNOWN = "", "not known"
+
+    dataset = models.ForeignKey(DataSet, on_delete=models.PROTECT, related_name="+")
+    start = models.ForeignKey(
+        ScoringModel,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="The network it goes on from.",
+    )
+    parameters = models.JSONField(default=dict)
+    history = models.JSONField(
+        default=list, blank=True, help_text="member, epoch, loss, validation_aucpr of each epoch."
+    )
+    seconds = models.FloatField(
+        default=0.0, help_text="Time spent training, all attempts together."
+    )
+    energy_j = models.FloatField(null=True, blank=True)
+    energy_source = models.CharField(max_length=10, choices=EnergySource, blank=True)
+    model = models.ForeignKey(
+        ScoringModel,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="What came of it.",
+    )
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    code_version = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="detection_training_energy_names_its_source",
+                condition=Q(energy_j__isnull=True, energy_source="")
+                | Q(energy_j__gte=0, energy_source__in=["measured", "estimated"]),
+            ),
+            models.CheckConstraint(
+                name="detection_training_seconds_not_negative", condition=Q(seconds__gte=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"training on {self.dataset_id}"

@@ -38,6 +38,7 @@ class FileKind(models.TextChoices):
     CUTOUTS = "cutouts", "cutouts"
     PREVIEW = "preview", "preview picture"
     WEIGHTS = "weights", "weights of a model"
+    DATASET = "dataset", "data set of labelled cutouts"
 
 
 class StoredFile(UUIDModel):
