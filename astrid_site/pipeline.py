@@ -39,6 +39,7 @@ from catalog.services import (
     run_photometry,
     wants_measuring,
 )
+from curation.services import CONSENSUS, run_consensus
 from detection.models import DetectionRun
 from detection.services import MIRROR, RESCORE, run_detect, run_mirror
 from differencing.models import DifferenceRun, ReferenceRun
@@ -248,6 +249,7 @@ HANDLERS: Mapping[str, Handler] = {
     MEASURE: run_measure_job,
     REDRAW: run_redraw,
     RESCORE: run_rescore,
+    CONSENSUS: run_consensus,
     MIRROR: run_mirror,
     BUILD_KIND: run_build_job,
 }

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from astrid_site.core.models import UUIDModel
+from curation.algorithms.consensus import Standing
 from detection.models import Detection
 
 
@@ -38,6 +39,12 @@ class Verdict(UUIDModel):
         BAD_REFERENCE = "bad_reference", "bad reference"
         GHOST = "ghost", "ghost"
 
+    class Tier(models.TextChoices):
+        """How much an answer weighs."""
+
+        VOTE = "vote", "vote"
+        EXPERT = "expert", "expert's word"
+
     detection = models.ForeignKey(Detection, on_delete=models.PROTECT, related_name="+")
     curator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
@@ -47,6 +54,15 @@ class Verdict(UUIDModel):
         default=1, help_text="1 is the first answer; the highest one counts."
     )
     label = models.CharField(max_length=12, choices=Label)
+    tier = models.CharField(
+        max_length=8,
+        choices=Tier,
+        default=Tier.VOTE,
+        help_text="Whether it is one answer of several or settles the matter.",
+    )
+    rating = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="An expert's: how interesting, 1 to 5."
+    )
     reason = models.CharField(max_length=16, choices=Reason, blank=True)
     comment = models.TextField(blank=True)
     seconds = models.FloatField(null=True, blank=True, help_text="Time taken to decide.")
@@ -74,7 +90,12 @@ class Verdict(UUIDModel):
                 name="curation_seconds_not_negative",
                 condition=Q(seconds__isnull=True) | Q(seconds__gte=0),
             ),
+            models.CheckConstraint(
+                name="curation_rating_is_an_experts",
+                condition=Q(rating__isnull=True) | Q(rating__range=(1, 5), tier="expert"),
+            ),
         ]
+        permissions: ClassVar = [("settle_verdict", "Can settle what people disagree about")]
         indexes: ClassVar = [
             models.Index(fields=["curator", "-created_at"], name="curation_by_curator")
         ]
@@ -107,3 +128,67 @@ class Assignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.unit} held by {self.curator_id}"
+
+
+class ConsensusRule(UUIDModel):
+    """When answers are a consensus and enough people were asked. The newest row counts."""
+
+    votes_needed = models.PositiveSmallIntegerField(
+        default=1, help_text="Answers other than unsure before there is a consensus."
+    )
+    agreement = models.FloatField(
+        default=0.6, help_text="Share of them that must be the same, above 0.5."
+    )
+    at_most = models.PositiveSmallIntegerField(default=3, help_text="People asked at most.")
+    enough_real = models.PositiveSmallIntegerField(
+        default=3, help_text="So many who say real, and nobody else is asked."
+    )
+    enough_bogus = models.PositiveSmallIntegerField(
+        default=3, help_text="So many who say bogus, and nobody else is asked."
+    )
+    expert_settles = models.BooleanField(
+        default=True, help_text="An expert's word stands above all other answers."
+    )
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="curation_rule_can_be",
+                condition=Q(agreement__gt=0.5, agreement__lte=1.0)
+                & Q(votes_needed__gte=1, votes_needed__lte=F("at_most"))
+                & Q(enough_real__gte=1, enough_real__lte=F("at_most"))
+                & Q(enough_bogus__gte=1, enough_bogus__lte=F("at_most")),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agreement:.0%} of at least {self.votes_needed}, at most {self.at_most}"
+
+
+class Consensus(models.Model):
+    """What the answers about one object come to; derived, and made anew with every answer."""
+
+    unit = models.UUIDField(
+        primary_key=True, help_text="The object, or the candidate that belongs to none."
+    )
+    label = models.CharField(max_length=12, choices=Verdict.Label, blank=True)
+    standing = models.CharField(max_length=8, choices=[(s.value, s.value) for s in Standing])
+    n_people = models.PositiveSmallIntegerField()
+    n_agreeing = models.PositiveSmallIntegerField()
+    is_retired = models.BooleanField(help_text="Nobody else is asked.")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "consensus"
+        indexes: ClassVar = [
+            models.Index(fields=["standing", "-changed_at", "unit"], name="curation_standing"),
+            models.Index(
+                fields=["unit"], condition=Q(is_retired=True), name="curation_retired_unit"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.unit}: {self.standing} {self.label}"

@@ -13,7 +13,8 @@ from django.db.models.functions import Abs, Coalesce
 from django.utils import timezone
 
 from catalog.models import AstroObject, ObjectDetection
-from curation.models import Assignment, Verdict
+from curation.algorithms.consensus import Rule
+from curation.models import Assignment, Consensus, ConsensusRule, Verdict
 from detection.models import Detection
 from detection.selectors import with_pixels
 from observations.models import Survey
@@ -42,6 +43,41 @@ def current_verdicts(
     if curator is not None:
         rows = rows.filter(curator=curator)
     return rows.select_related("curator", "detection")
+
+
+def newest_rule() -> ConsensusRule | None:
+    """The rule of consensus that counts; None where nobody has made one."""
+    return ConsensusRule.objects.select_related("made_by").order_by("-created_at", "-id").first()
+
+
+def current_rule() -> Rule:
+    """When answers are a consensus: the newest rule, or one answer of at most so many people."""
+    row = newest_rule()
+    if row is None:
+        return Rule(at_most=settings.PEOPLE_PER_CANDIDATE)
+    return Rule(
+        votes_needed=row.votes_needed,
+        agreement=row.agreement,
+        at_most=row.at_most,
+        enough={Verdict.Label.REAL: row.enough_real, Verdict.Label.BOGUS: row.enough_bogus},
+        expert_settles=row.expert_settles,
+    )
+
+
+def judged_units() -> set[UUID]:
+    """Everything of which anybody ever said anything."""
+    judged = Verdict.objects.order_by().values("detection")
+    linked = ObjectDetection.objects.filter(detection__in=judged)
+    alone = Verdict.objects.exclude(detection__in=ObjectDetection.objects.values("detection"))
+    return {
+        *linked.values_list("astro_object", flat=True).distinct(),
+        *alone.order_by().values_list("detection", flat=True).distinct(),
+    }
+
+
+def consensus_of(unit: UUID) -> Consensus | None:
+    """What people say of an object, or of a candidate that belongs to none."""
+    return Consensus.objects.filter(unit=unit).first()
 
 
 def verdict_history(astro_object: AstroObject) -> QuerySet[Verdict]:
@@ -137,7 +173,7 @@ def full_units(curator: User) -> QuerySet[Assignment, Any]:
     """Assignments grouped by unit: those units that enough others than this curator have."""
     taken = Assignment.objects.filter(Q(until=None) | Q(until__gt=timezone.now()))
     others = taken.exclude(curator=curator).order_by().values("unit")
-    return others.annotate(n=Count("pk")).filter(n__gte=settings.PEOPLE_PER_CANDIDATE)
+    return others.annotate(n=Count("pk")).filter(n__gte=current_rule().at_most)
 
 
 def people_present(curator: User, unit: UUID | None) -> tuple[list[str], list[str]]:
@@ -158,7 +194,8 @@ def _open_detections(
 ) -> QuerySet[Detection]:
     """Kept detections of active surveys, of objects this curator has not decided, best first.
 
-    Objects that as many others as are wanted decided, or are looking at, are not among them.
+    Objects that as many others as are wanted decided, or are looking at, are not among them, nor
+    those about which nobody else need be asked.
     """
     mine = current_verdicts(curator=curator)
     skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
@@ -178,6 +215,7 @@ def _open_detections(
             ~Exists(mine.filter(detection=OuterRef("pk"))),
             ~Exists(done),
             ~Exists(full_units(curator).filter(unit=OuterRef("unit"))),
+            ~Exists(Consensus.objects.filter(unit=OuterRef("unit"), is_retired=True)),
         )
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey")

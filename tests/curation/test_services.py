@@ -91,7 +91,7 @@ def test_an_impossible_answer_is_refused(said: dict[str, str], complaint: str) -
         ("unsure", "candidate", ""),
     ],
 )
-def test_the_latest_verdict_decides_about_the_object(
+def test_a_verdict_decides_about_the_object(
     label: str, state: str, classification: str
 ) -> None:
     owner = make_object()
@@ -107,7 +107,7 @@ def test_withdrawing_gives_the_word_to_the_verdict_before() -> None:
     give_verdict(detection, make_user(), label="real")
     give_verdict(other, curator, label="bogus")
     owner.refresh_from_db()
-    assert owner.state == AstroObject.State.REJECTED
+    assert owner.state == AstroObject.State.CANDIDATE, "one says real, one bogus: it is disputed"
     withdraw_verdict(other, curator)
     owner.refresh_from_db()
     assert owner.state == AstroObject.State.CONFIRMED
