@@ -24,6 +24,7 @@ from astrid_site.core.fields import ListQuery, read_query
 from astrid_site.core.models import Job
 from astrid_site.core.permissions import person
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.model_api import ModelGate, ModelPromote, ModelRollBack
 from astrid_site.monitoring.api import HealthLive, HealthReady
 from astrid_site.pages.observation import stage_rows
 from catalog.api import ConeSearch, ObjectDetail, ObjectList
@@ -199,6 +200,9 @@ urlpatterns = [
     path("masters/<uuid:pk>/", MasterDetail.as_view(), name="master-detail"),
     path("models/", ModelList.as_view(), name="model-list"),
     path("models/<uuid:pk>/", ModelDetail.as_view(), name="model-detail"),
+    path("models/<uuid:pk>/gate/", ModelGate.as_view(), name="model-gate"),
+    path("models/<uuid:pk>/promote/", ModelPromote.as_view(), name="model-promote"),
+    path("models/<uuid:pk>/roll-back/", ModelRollBack.as_view(), name="model-roll-back"),
     path("objects/", ObjectList.as_view(), name="object-list"),
     path("objects/cone/", ConeSearch.as_view(), name="object-cone"),
     path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),

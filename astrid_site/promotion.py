@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from django.db import transaction
 
-from astrid_site.core.errors import ApplicationError
+from astrid_site.core.errors import ApplicationError, ConflictError
 from astrid_site.core.events import publish
 from astrid_site.core.jobs import JobContext, NextJob, Outcome
 from astrid_site.core.models import Job
@@ -47,6 +47,15 @@ class Judged:
     other: np.ndarray
     is_real: np.ndarray
     group: np.ndarray
+
+
+class GateShutError(ConflictError):
+    """The gate is shut; carries its rules, the met ones too."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        shut = "; ".join(f"{rule.name}: {rule.says}" for rule in rules if not rule.is_met)
+        super().__init__(f"the gate is shut: {shut}")
+        self.rules = rules
 
 
 def headline(model: ScoringModel) -> Mapping[str, Any]:
@@ -87,15 +96,15 @@ def promote(model: ScoringModel, actor: User) -> Job:
 
     Raises
     ------
-    ApplicationError
-        If the gate is shut, with the rules that shut it.
+    GateShutError
+        With the rules that shut it.
+    ConflictError
+        If it is the champion already.
     """
     champion = ScoringModel.objects.filter(role=ScoringModel.Role.CHAMPION).first()
     rules = gate(model, champion)
     if not may_be_promoted(rules):
-        shut = "; ".join(f"{rule.name}: {rule.says}" for rule in rules if not rule.is_met)
-        msg = f"the gate is shut: {shut}"
-        raise ApplicationError(msg)
+        raise GateShutError(rules)
     with transaction.atomic():
         services.promote(model, actor, gate=[f"{rule.name}: {rule.says}" for rule in rules])
         return _begin_to_show(model)

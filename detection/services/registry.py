@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from astrid_site.core import audit, jobs
-from astrid_site.core.errors import ApplicationError
+from astrid_site.core.errors import ApplicationError, ConflictError
 from astrid_site.core.jobs import NextJob
 from astrid_site.core.models import AuditEntry, FileKind, Job
 from astrid_site.core.storage import put_bytes
@@ -135,14 +135,14 @@ def promote(model: ScoringModel, actor: User | None, *, gate: list[str]) -> None
 
     Raises
     ------
-    ApplicationError
+    ConflictError
         If it is the champion already.
     """
     with transaction.atomic():
         model, champion = _locked(model), _champion()
         if champion is not None and champion.pk == model.pk:
             msg = f"{model} is the champion already"
-            raise ApplicationError(msg)
+            raise ConflictError(msg)
         if champion is not None:
             _move(champion, Role.SHADOW)
         _move(model, Role.CHAMPION)
@@ -158,7 +158,7 @@ def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
 
     Raises
     ------
-    ApplicationError
+    ConflictError
         If the present champion replaced nobody.
     """
     with transaction.atomic():
@@ -166,7 +166,7 @@ def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
         before = champion and replaced_by(champion)
         if champion is None or before is None:
             msg = "there is no earlier champion to go back to"
-            raise ApplicationError(msg)
+            raise ConflictError(msg)
         _move(champion, Role.RETIRED)
         _move(before, Role.CHAMPION)
         audit.record(
