@@ -50,15 +50,29 @@ def cut_triplets(
     ValueError
         If the planes differ in shape.
     """
-    planes = (science.data, template.data, subtraction.difference, subtraction.score)
+    planes, absent = planes_and_gaps(science, template, subtraction)
+    triplets = np.empty((len(x), len(planes), size, size), dtype=np.float32)
+    for i, (cx, cy) in enumerate(zip(x, y, strict=True)):
+        for j, (plane, bad) in enumerate(zip(planes, absent, strict=True)):
+            triplets[i, j] = cut_out(plane, float(cx), float(cy), size=size, bad=bad)
+    return triplets
+
+
+def planes_and_gaps(
+    science: Image, template: Image, subtraction: DifferenceProducts
+) -> tuple[list[FloatArray], list[NDArray[np.bool_]]]:
+    """The whole planes in the order of ``PLANES``, and where each has nothing to look at.
+
+    Raises
+    ------
+    ValueError
+        If the planes differ in shape.
+    """
+    planes = [science.data, template.data, subtraction.difference, subtraction.score]
     if len({plane.shape for plane in planes}) != 1:
         msg = f"science, template, subtraction: shapes differ: {[p.shape for p in planes]}"
         raise ValueError(msg)
     absent = [is_bad(image.mask, MaskPlane.NO_DATA) for image in (science, template)]
     # a saturated core can be looked at in a frame; its difference means nothing
     absent += [is_bad(subtraction.mask, UNUSABLE)] * 2
-    triplets = np.empty((len(x), len(planes), size, size), dtype=np.float32)
-    for i, (cx, cy) in enumerate(zip(x, y, strict=True)):
-        for j, (plane, bad) in enumerate(zip(planes, absent, strict=True)):
-            triplets[i, j] = cut_out(plane, float(cx), float(cy), size=size, bad=bad)
-    return triplets
+    return planes, absent

@@ -82,7 +82,7 @@ def simulate_pair_of(regime: Regime, *, seed: int) -> RawPair:
     rng = np.random.default_rng([seed, 4])
     pair = vary_stars(pair, psf, rng, n_stars=regime.n_variable_stars, draw=_draw_changes)
     later = warm_columns(pair.later, rng, n_columns=regime.n_warm_columns)
-    return RawPair(pair.earlier, later, pair.changes, pair.kinds)
+    return replace(pair, later=later)
 
 
 def _draw_changes(rng: np.random.Generator, n_stars: int) -> Values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def simulate_night(night: Night, rng: np.random.Generator) -> RawPair:
     pair, psf = simulate_raw_pair(night.pair, is_swapped=night.is_swapped)
     pair = vary_stars(pair, psf, rng, n_stars=night.n_variables, draw=_draw_changes)
     later = spoil(pair.later, rng, n_columns=night.n_warm_columns, n_pixels=night.n_hot_pixels)
-    return RawPair(pair.earlier, later, pair.changes, pair.kinds)
+    return replace(pair, later=later)
 
 
 def _draw_changes(rng: np.random.Generator, n_stars: int) -> Values:

@@ -44,12 +44,15 @@ class RawPair:
         (x, y) on the later frame [pix] and +1 or -1 for brightening or fading.
     kinds : list of str
         What each change is.
+    snr : NDArray[float64], shape (n,)
+        Significance it has in the best difference [sigma]; NaN where unknown.
     """
 
     earlier: Image
     later: Image
     changes: Values
     kinds: list[str]
+    snr: Values
 
 
 @dataclass(frozen=True)

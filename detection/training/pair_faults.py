@@ -37,7 +37,8 @@ def simulate_raw_pair(config: PairConfig, *, is_swapped: bool) -> tuple[RawPair,
     new = ["transient on host" if host == "galaxy" else "transient" for host in clear["host"]]
     kinds = ["fading"] * len(new) if is_swapped else new
     changes = np.column_stack([x, y, np.full(len(x), sign)])
-    return RawPair(earlier, later, changes, kinds), psf
+    snr = np.asarray(clear["snr_difference"], dtype=np.float64)
+    return RawPair(earlier, later, changes, kinds, snr), psf
 
 
 def vary_stars(
@@ -58,21 +59,17 @@ def vary_stars(
         pair.later.with_(data=data),
         np.concatenate([pair.changes, np.column_stack([x, y, np.sign(change)])]),
         [*pair.kinds, *["variable"] * len(chosen)],
+        np.concatenate([pair.snr, np.full(len(chosen), np.nan)]),
     )
 
 
 def inject_sources(
-    image: Image, rng: np.random.Generator, *, n_sources: int
-) -> tuple[Image, Values, list[str]]:
-    """Put sources of S/N 5 to 150 on blank sky and beside what is there already.
+    earlier: Image, image: Image, rng: np.random.Generator, *, n_sources: int
+) -> RawPair:
+    """Put sources of S/N 5 to 150 into a later frame, on blank sky and beside what is there.
 
-    Returns
-    -------
-    image : Image
-        The raw frame with them.
-    changes : NDArray[float64], shape (n, 3)
-        As in ``RawPair``; those that would fall on masked pixels are left out.
-    kinds : list of str
+    Those that would fall on masked pixels are left out; the significance in the difference is
+    unknown, since the earlier frame's noise is.
 
     Raises
     ------
@@ -105,7 +102,8 @@ def inject_sources(
     flux = noise * np.exp(rng.uniform(np.log(5.0), np.log(150.0), len(x)))
     data = _add_sources(image.data, psf, x=x, y=y, flux=flux)
     kinds = ["transient on host" if n else "transient" for n in near]
-    return image.with_(data=data), np.column_stack([x, y, np.ones(len(x))]), kinds
+    changes = np.column_stack([x, y, np.ones(len(x))])
+    return RawPair(earlier, image.with_(data=data), changes, kinds, np.full(len(x), np.nan))
 
 
 def warm_columns(image: Image, rng: np.random.Generator, *, n_columns: int) -> Image:

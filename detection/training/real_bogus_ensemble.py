@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 
 from detection.networks.real_bogus import N_MEMBERS, RealBogusEnsemble, RealBogusNetwork
 from detection.networks.real_bogus_weights import load_members, read_record, save_ensemble
+from detection.training.epochs import Progress
 from detection.training.real_bogus_training import (
-    Progress,
     TrainingConfig,
     class_weights,
     train_member,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from detection.networks.real_bogus import RealBogusNetwork
 from detection.networks.real_bogus_weights import load_members, read_record
 from detection.training.baselines import baseline_scores
+from detection.training.epochs import Progress
 from detection.training.metrics import METRICS, curves, judge, roc_auc
 from detection.training.real_bogus_ensemble import (
     EnsemblePlan,
@@ -20,7 +21,6 @@ from detection.training.real_bogus_ensemble import (
     split_alerts,
     train_on_alerts,
 )
-from detection.training.real_bogus_training import Progress
 from detection.training.real_triplets import SURVEY_SCORE
 from detection.training.triplet_dataset import (
     Prepared,

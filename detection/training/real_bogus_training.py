@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from sklearn.metrics import average_precision_score
-from torch import Tensor, nn
+from torch import nn
 
 from detection.networks.real_bogus import RealBogusNetwork
 from detection.networks.real_bogus_input import to_channels
+from detection.training.epochs import Progress, Training, set_rate, train_epochs
 from detection.training.real_bogus_augment import augment
 from detection.training.triplet_dataset import Prepared
 
 Json = Any
-Progress = Callable[[str], object]
 
 _MAX_WEIGHT = 6.0
 _BATCH_SCORED = 512
@@ -45,6 +42,8 @@ class TrainingConfig:
         Of AdamW; the rate falls along a cosine to a fiftieth.
     label_smoothing : float
         Truth is taken as this less certain: some labels are wrong.
+    counts_start : bool
+        Whether the weights that it begins with may come out, where no epoch is better.
     """
 
     seed: int = 1
@@ -54,6 +53,7 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     label_smoothing: float = 0.02
+    counts_start: bool = False
 
 
 def train_member(
@@ -97,7 +97,6 @@ def train_member(
     ValueError
         If the folder holds a training by another configuration or on other data.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1000 * config.seed + member)
     network = RealBogusNetwork()
     if start is not None:
@@ -106,29 +105,27 @@ def train_member(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    state = _resume(
-        folder, member, network, optimizer=optimizer, terms=_terms(config, training, validation)
-    )
-    best = state.pop("best_weights", None) or _copy(network)
     weights = class_weights(training)
-    while state["epoch"] < config.epochs and state["stale"] < config.patience:
-        loss = _train_epoch(
-            network,
-            optimizer,
-            training,
-            weights=weights,
-            config=config,
-            stream=(member, state["epoch"]),
+
+    def train_epoch(epoch: int) -> float:
+        return _train_epoch(
+            network, optimizer, training, weights=weights, config=config, stream=(member, epoch)
         )
+
+    def validate() -> float:
         logits = score_member(network, validation)
-        aucpr = float(average_precision_score(validation.is_real, logits))
-        state["epoch"] += 1
-        state["stale"] += 1
-        state["history"].append({"epoch": state["epoch"], "loss": loss, "validation_aucpr": aucpr})
-        if aucpr > state["best"]:
-            state["best"], state["stale"], best = aucpr, 0, _copy(network)
-        _checkpoint(folder, member, network, optimizer=optimizer, state=state, best=best)
-        progress(f"member {member}, epoch {state['epoch']}: loss {loss:.4f}, AUCPR {aucpr:.4f}")
+        return float(average_precision_score(validation.is_real, logits))
+
+    best = train_epochs(
+        Training(
+            network, optimizer, folder, f"member{member}", _terms(config, training, validation)
+        ),
+        epochs=config.epochs,
+        patience=config.patience,
+        train_epoch=train_epoch,
+        validate=validate,
+        progress=progress,
+    )
     if not keeps_last:
         network.load_state_dict(best)
     return network.eval()
@@ -160,6 +157,10 @@ def score_member(network: RealBogusNetwork, samples: Prepared) -> NDArray[np.flo
     return logits
 
 
+def _precision(network: RealBogusNetwork, samples: Prepared) -> float:
+    return float(average_precision_score(samples.is_real, score_member(network, samples)))
+
+
 def _train_epoch(
     network: RealBogusNetwork,
     optimizer: torch.optim.Optimizer,
@@ -180,7 +181,12 @@ def _train_epoch(
     total = 0.0
     for step in range(n_steps):
         rows = np.sort(order[step * config.batch : (step + 1) * config.batch])
-        _set_rate(optimizer, config, progress=(epoch + step / n_steps) / config.epochs)
+        set_rate(
+            optimizer,
+            highest=config.learning_rate,
+            epochs=config.epochs,
+            progress=(epoch + step / n_steps) / config.epochs,
+        )
         channels = augment(torch.from_numpy(samples.planes[rows]).float(), rng)
         truth = torch.from_numpy(samples.is_real[rows].astype(np.float32))
         truth = truth * (1.0 - 2 * config.label_smoothing) + config.label_smoothing
@@ -195,80 +201,10 @@ def _train_epoch(
     return total / n_steps
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, config: TrainingConfig, *, progress: float) -> None:
-    """A short rise, then a cosine down to a fiftieth."""
-    warm = min(1.0, 0.1 + progress * config.epochs / 0.3)
-    fall = 0.02 + 0.98 * 0.5 * (1.0 + np.cos(np.pi * progress))
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * warm * float(fall)
-
-
-def _copy(network: RealBogusNetwork) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
 def _terms(config: TrainingConfig, training: Prepared, validation: Prepared) -> dict[str, Json]:
     """What a checkpoint must agree in to be gone on with."""
     counts = [len(training), int(training.is_real.sum()), len(validation)]
-    return {"config": asdict(config), "samples": counts, "first": str(training.digest[0])}
-
-
-def _resume(
-    folder: Path,
-    member: int,
-    network: RealBogusNetwork,
-    *,
-    optimizer: torch.optim.Optimizer,
-    terms: dict[str, Json],
-) -> dict[str, Json]:
-    """State of the last finished epoch, or of a beginning; fills network and optimizer."""
-    log = folder / f"member{member}.json"
-    if not log.is_file():
-        return {"terms": terms, "epoch": 0, "stale": 0, "best": -1.0, "history": []}
-    state: dict[str, Json] = json.loads(log.read_text(encoding="utf-8"))
-    if state["terms"] != terms:
-        msg = f"{log}: of another configuration or data set; choose another folder"
-        raise ValueError(msg)
-    stored = load_file(folder / state["weights"])
-    named = {
-        part: {
-            name.removeprefix(f"{part}."): tensor
-            for name, tensor in stored.items()
-            if name.startswith(f"{part}.")
-        }
-        for part in ("network", "best", "optimizer")
-    }
-    network.load_state_dict(named["network"])
-    content = optimizer.state_dict()
-    content["state"] = {}
-    for name, tensor in named["optimizer"].items():
-        index, _, key = name.partition(".")
-        content["state"].setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(content)
-    state["best_weights"] = named["best"]
-    return state
-
-
-def _checkpoint(
-    folder: Path,
-    member: int,
-    network: RealBogusNetwork,
-    *,
-    optimizer: torch.optim.Optimizer,
-    state: dict[str, Json],
-    best: dict[str, Tensor],
-) -> None:
-    """Write weights first and then, in one rename, the log that names them."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
-    # of alternating names: the log never names a file that is half written
-    name = f"member{member}.{state['epoch'] % 2}.safetensors"
-    # safetensors keeps no memory layout
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / name)
-    state["weights"] = name
-    log = folder / f"member{member}.json"
-    draft = log.with_suffix(".draft")
-    draft.write_text(json.dumps(state, indent=1), encoding="utf-8")
-    draft.replace(log)
+    told = asdict(config)
+    if not config.counts_start:
+        del told["counts_start"]  # trainings begun before it was known go on
+    return {"config": told, "samples": counts, "first": str(training.digest[0])}

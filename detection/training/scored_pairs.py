@@ -97,11 +97,9 @@ def null_pairs(
 ) -> Iterator[TreatedPair]:
     """Real frames of one night, by their names in the test data, with sources put in."""
     for i, (first, second) in enumerate(null_pair_files(part)):
-        later = read_raw(second)
-        injected, changes, kinds = inject_sources(
-            later, np.random.default_rng([i, 67]), n_sources=n_injected
-        )
-        yield TreatedPair(RawPair(read_raw(first), injected, changes, kinds), Treatment())
+        rng = np.random.default_rng([i, 67])
+        raw = inject_sources(read_raw(first), read_raw(second), rng, n_sources=n_injected)
+        yield TreatedPair(raw, Treatment())
 
 
 def score_pairs(

@@ -81,10 +81,9 @@ def null_pair_triplets(
         If a frame has no PSF or the pair cannot be subtracted.
     """
     rng = np.random.default_rng([seed, 65])
-    injected, changes, kinds = inject_sources(later, rng, n_sources=n_injected)
+    pair = inject_sources(earlier, later, rng, n_sources=n_injected)
     # a real frame's own masks are kept: they were delivered with it
-    made = difference_frames(preprocess_image(earlier), preprocess_image(injected), Treatment())
-    pair = RawPair(earlier, injected, changes, kinds)
+    made = difference_frames(preprocess_image(earlier), preprocess_image(pair.later), Treatment())
     return _cut_and_label(made, pair, rng, survey=survey, group=group)
 
 
