@@ -8,6 +8,7 @@ from uuid import UUID
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -15,7 +16,7 @@ from rest_framework.views import APIView
 from astrid_site.core.fields import FiniteFloatField, StrictQuery, read_query
 from astrid_site.core.permissions import person
 from curation import selectors, services
-from curation.models import Verdict
+from curation.models import Consensus, Verdict
 from detection.api import CandidateOutput
 from detection.models import Detection
 from observations.api import SurveyField
@@ -39,6 +40,20 @@ class VerdictInput(serializers.Serializer[Any]):
         required=False, allow_null=True, min_value=0.0, max_value=86_400.0, default=None
     )
     round = serializers.IntegerField(required=False, min_value=1, max_value=100, default=1)
+    tier = serializers.ChoiceField(
+        choices=Verdict.Tier.choices,
+        required=False,
+        default=Verdict.Tier.VOTE,
+        help_text="expert: it settles the matter; needs the permission to settle.",
+    )
+    rating = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=5,
+        default=None,
+        help_text="An expert's: how interesting.",
+    )
 
 
 class VerdictOutput(serializers.ModelSerializer[Verdict]):
@@ -55,6 +70,8 @@ class VerdictOutput(serializers.ModelSerializer[Verdict]):
             "round",
             "sequence",
             "label",
+            "tier",
+            "rating",
             "reason",
             "comment",
             "seconds",
@@ -90,6 +107,9 @@ class CandidateVerdict(APIView):
         detection = get_object_or_404(Detection, pk=pk)
         form = VerdictInput(data=request.data)
         form.is_valid(raise_exception=True)
+        is_settling = form.validated_data["tier"] == Verdict.Tier.EXPERT
+        if is_settling and not request.user.has_perm("curation.settle_verdict"):
+            raise PermissionDenied
         verdict = services.give_verdict(detection, person(request), **form.validated_data)
         return Response(VerdictOutput(verdict).data)
 
@@ -100,6 +120,35 @@ class CandidateVerdict(APIView):
         said = read_query(RoundQuery, request)
         services.withdraw_verdict(detection, person(request), round=said["round"])
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ConsensusOutput(serializers.ModelSerializer[Consensus]):
+    """What the answers about the candidate's object come to."""
+
+    class Meta:
+        model = Consensus
+        fields = (
+            "unit",
+            "label",
+            "standing",
+            "n_people",
+            "n_agreeing",
+            "is_retired",
+            "changed_at",
+        )
+
+
+class CandidateConsensus(APIView):
+    """What people say together of a candidate's object."""
+
+    required_permissions = {"GET": "curation.view_verdict"}
+
+    @extend_schema(responses=ConsensusOutput)
+    def get(self, request: Request, pk: UUID) -> Response:
+        """The consensus; 404 as long as nobody has said anything."""
+        detection = get_object_or_404(Detection, pk=pk)
+        unit = selectors.units_of([detection.pk])[detection.pk]
+        return Response(ConsensusOutput(get_object_or_404(Consensus, unit=unit)).data)
 
 
 class NextQuery(StrictQuery):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 from django import forms
 
-from curation.models import Verdict
+from curation.models import ConsensusRule, Verdict
+from curation.selectors import current_rule
 
 DECISIONS = [choice for choice in Verdict.Label.choices if choice[0] != Verdict.Label.WITHDRAWN]
 
@@ -20,6 +22,12 @@ class VerdictForm(forms.Form):
     comment = forms.CharField(max_length=2000, required=False)
     seconds = forms.FloatField(min_value=0, max_value=86400, required=False)
     decision = forms.UUIDField(required=False)
+    tier = forms.ChoiceField(choices=Verdict.Tier.choices, required=False)
+    rating = forms.IntegerField(min_value=1, max_value=5, required=False)
+
+    def clean_tier(self) -> str:
+        """One answer of several, unless it is said to settle the matter."""
+        return str(self.cleaned_data["tier"] or Verdict.Tier.VOTE)
 
     def clean(self) -> dict[str, object]:
         """A reason explains a bogus and nothing else."""
@@ -48,3 +56,44 @@ class PresenceForm(forms.Form):
         except ValueError as error:
             msg = "held must be UUIDs between commas."
             raise forms.ValidationError(msg) from error
+
+
+class RuleForm(forms.ModelForm[ConsensusRule]):
+    """When answers are a consensus and enough people were asked."""
+
+    class Meta:
+        model = ConsensusRule
+        fields = (
+            "votes_needed",
+            "agreement",
+            "at_most",
+            "enough_real",
+            "enough_bogus",
+            "expert_settles",
+        )
+        labels: ClassVar = {
+            "votes_needed": "Answers needed",
+            "agreement": "Share that must agree",
+            "at_most": "People asked at most",
+            "enough_real": "Enough that say real",
+            "enough_bogus": "Enough that say bogus",
+            "expert_settles": "An expert settles it",
+        }
+        widgets: ClassVar = {
+            "agreement": forms.NumberInput(attrs={"step": "0.05", "min": "0.55", "max": "1"}),
+        }
+
+    @classmethod
+    def of_current(cls) -> RuleForm:
+        """Filled in with the rule that counts now."""
+        rule = current_rule()
+        return cls(
+            initial={
+                "votes_needed": rule.votes_needed,
+                "agreement": rule.agreement,
+                "at_most": rule.at_most,
+                "enough_real": rule.enough.get(Verdict.Label.REAL, rule.at_most),
+                "enough_bogus": rule.enough.get(Verdict.Label.BOGUS, rule.at_most),
+                "expert_settles": rule.expert_settles,
+            }
+        )

@@ -168,11 +168,11 @@ class ConsensusRule(UUIDModel):
         return f"{self.agreement:.0%} of at least {self.votes_needed}, at most {self.at_most}"
 
 
-class Consensus(models.Model):
+class Consensus(UUIDModel):
     """What the answers about one object come to; derived, and made anew with every answer."""
 
     unit = models.UUIDField(
-        primary_key=True, help_text="The object, or the candidate that belongs to none."
+        unique=True, help_text="The object, or the candidate that belongs to none."
     )
     label = models.CharField(max_length=12, choices=Verdict.Label, blank=True)
     standing = models.CharField(max_length=8, choices=[(s.value, s.value) for s in Standing])
@@ -184,10 +184,7 @@ class Consensus(models.Model):
     class Meta:
         verbose_name_plural = "consensus"
         indexes: ClassVar = [
-            models.Index(fields=["standing", "-changed_at", "unit"], name="curation_standing"),
-            models.Index(
-                fields=["unit"], condition=Q(is_retired=True), name="curation_retired_unit"
-            ),
+            models.Index(fields=["standing", "-changed_at", "id"], name="curation_standing"),
         ]
 
     def __str__(self) -> str:

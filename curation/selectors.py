@@ -13,7 +13,7 @@ from django.db.models.functions import Abs, Coalesce
 from django.utils import timezone
 
 from catalog.models import AstroObject, ObjectDetection
-from curation.algorithms.consensus import Rule
+from curation.algorithms.consensus import Rule, Standing
 from curation.models import Assignment, Consensus, ConsensusRule, Verdict
 from detection.models import Detection
 from detection.selectors import with_pixels
@@ -78,6 +78,43 @@ def judged_units() -> set[UUID]:
 def consensus_of(unit: UUID) -> Consensus | None:
     """What people say of an object, or of a candidate that belongs to none."""
     return Consensus.objects.filter(unit=unit).first()
+
+
+def standing_counts() -> dict[str, int]:
+    """Number of objects that people judged, by how far they agree."""
+    rows = Consensus.objects.exclude(n_people=0).values("standing").order_by()
+    return {row["standing"]: row["n"] for row in rows.annotate(n=Count("pk"))}
+
+
+def retired_count() -> int:
+    """Number of objects about which nobody else is asked."""
+    return Consensus.objects.filter(is_retired=True).count()
+
+
+def disputed() -> QuerySet[Consensus]:
+    """What people disagree about, or cannot tell."""
+    return Consensus.objects.filter(standing=Standing.DISPUTED)
+
+
+def best_candidates(units: Collection[UUID]) -> dict[UUID, Detection]:
+    """The candidate that stands for each object: highest real-bogus score, then highest |score|."""
+    links = ObjectDetection.objects.filter(astro_object__in=units)
+    owners = dict(links.values_list("detection_id", "astro_object_id"))
+    rows = with_pixels(Detection.objects.filter(Q(pk__in=owners) | Q(pk__in=units)))
+    chosen: dict[UUID, Detection] = {}
+    for row in rows.select_related("observation__survey").order_by(
+        F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id"
+    ):
+        chosen.setdefault(owners.get(row.pk, row.pk), row)
+    return chosen
+
+
+def answers_about(units: Collection[UUID]) -> list[tuple[UUID, Verdict]]:
+    """The answers that count about objects, each with its object, in the order they came."""
+    links = ObjectDetection.objects.filter(astro_object__in=units)
+    owners = dict(links.values_list("detection_id", "astro_object_id"))
+    rows = current_verdicts({*owners, *units}).order_by("created_at", "sequence")
+    return [(owners.get(row.detection_id, row.detection_id), row) for row in rows]
 
 
 def verdict_history(astro_object: AstroObject) -> QuerySet[Verdict]:

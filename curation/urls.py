@@ -1,18 +1,20 @@
-"""Addresses of the vetting page."""
+"""Addresses of the vetting pages."""
 
 from __future__ import annotations
 
 from django.urls import path
 
-from curation import views
+from curation.views import together, vetting
 
 app_name = "curation"
 urlpatterns = [
-    path("", views.vet, name="vet"),
-    path("queue/", views.queue, name="queue"),
-    path("decide/", views.decide, name="decide"),
-    path("undo/", views.undo, name="undo"),
-    path("presence/", views.presence, name="presence"),
-    path("leave/", views.leave, name="leave"),
-    path("<uuid:detection_id>/", views.vet_candidate, name="vet_candidate"),
+    path("", vetting.vet, name="vet"),
+    path("queue/", vetting.queue, name="queue"),
+    path("decide/", vetting.decide, name="decide"),
+    path("undo/", vetting.undo, name="undo"),
+    path("presence/", vetting.presence, name="presence"),
+    path("leave/", vetting.leave, name="leave"),
+    path("together/", together.overview, name="together"),
+    path("together/rule/", together.make_rule, name="make_rule"),
+    path("<uuid:detection_id>/", vetting.vet_candidate, name="vet_candidate"),
 ]

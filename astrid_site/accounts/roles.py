@@ -16,14 +16,21 @@ READABLE_APPS = (
 
 #: What each role adds to the one before it, as ``app.codename``.
 ROLE_STEPS: dict[str, tuple[str, ...]] = {
-    "viewer": ("core.view_job", "core.view_storedfile", "core.view_event"),
-    "curator": ("curation.add_verdict", "detection.add_dataset"),
+    "viewer": (
+        "core.view_job",
+        "core.view_storedfile",
+        "core.view_event",
+        "catalog.add_savedsearch",
+    ),
+    "curator": ("curation.add_verdict", "catalog.add_objectstatement", "detection.add_dataset"),
     "researcher": (
         "observations.add_observation",
         "observations.change_observation",
         "accounts.add_apikey",
         "core.change_job",
         "detection.change_scoringmodel",
+        "curation.settle_verdict",
+        "curation.add_consensusrule",
         "detection.add_trainingrun",
     ),
     "admin": (),

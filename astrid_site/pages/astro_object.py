@@ -16,8 +16,8 @@ from catalog import pages as catalog_pages
 from catalog import selectors
 from catalog.algorithms.common_scale import ScaledFlux
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
-from curation.models import Verdict
-from curation.selectors import verdict_history
+from curation.models import Consensus, Verdict
+from curation.selectors import consensus_of, verdict_history
 from detection import pages as detection_pages
 from detection import selectors as detection_selectors
 from detection.models import Detection
@@ -68,6 +68,7 @@ class AstroObjectPage:
     epochs: list[EpochView]
     n_epochs: int
     verdicts: list[Verdict]
+    consensus: Consensus | None
     best: Detection | None
 
     @property
@@ -98,6 +99,7 @@ def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) ->
         ],
         n_epochs=len(points),
         verdicts=list(verdict_history(astro_object)),
+        consensus=consensus_of(astro_object.pk),
         best=max((m.detection for m in page.members), key=lambda d: abs(d.score), default=None),
     )
 

@@ -98,6 +98,7 @@ def find_consensus(votes: Sequence[Vote], rule: Rule) -> Outcome:
         Any order. Of one person the latest answer other than "unsure" counts, however many
         detections of one object it was given on.
     rule : Rule
+        When they are a consensus, and when enough people were asked.
 
     Returns
     -------

@@ -25,7 +25,9 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Consensus',
             fields=[
-                ('unit', models.UUIDField(help_text='The object, or the candidate that belongs to none.', primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('unit', models.UUIDField(help_text='The object, or the candidate that belongs to none.', unique=True)),
                 ('label', models.CharField(blank=True, choices=[('real', 'real'), ('bogus', 'bogus'), ('unsure', 'unsure'), ('variable', 'variable star or AGN'), ('moving', 'minor planet'), ('withdrawn', 'withdrawn')], max_length=12)),
                 ('standing', models.CharField(choices=[('open', 'open'), ('agreed', 'agreed'), ('disputed', 'disputed'), ('settled', 'settled')], max_length=8)),
                 ('n_people', models.PositiveSmallIntegerField()),
@@ -70,11 +72,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='consensus',
-            index=models.Index(fields=['standing', '-changed_at', 'unit'], name='curation_standing'),
-        ),
-        migrations.AddIndex(
-            model_name='consensus',
-            index=models.Index(condition=models.Q(('is_retired', True)), fields=['unit'], name='curation_retired_unit'),
+            index=models.Index(fields=['standing', '-changed_at', 'id'], name='curation_standing'),
         ),
         migrations.AddField(
             model_name='consensusrule',

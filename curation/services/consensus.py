@@ -39,8 +39,8 @@ def follow_verdicts(unit: UUID) -> Consensus:
     owner = AstroObject.objects.select_for_update(no_key=True).filter(pk=unit).first()
     if owner is None:  # a candidate without a place on the sky stands for itself
         Detection.objects.select_for_update(no_key=True).get(pk=unit)
-    members = ObjectDetection.objects.filter(astro_object=owner).values("detection")
-    answers = current_verdicts().filter(detection__in=members if owner else [unit])
+    members = ObjectDetection.objects.filter(astro_object=unit)
+    judged = [*members.values_list("detection_id", flat=True), *([] if owner else [unit])]
     votes = [
         Vote(
             row.curator_id,
@@ -48,7 +48,7 @@ def follow_verdicts(unit: UUID) -> Consensus:
             row.created_at.timestamp(),
             is_expert=row.tier == Verdict.Tier.EXPERT,
         )
-        for row in answers
+        for row in current_verdicts(judged)
     ]
     found = find_consensus(votes, current_rule())
     consensus, _ = Consensus.objects.update_or_create(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
@@ -21,18 +21,24 @@ if TYPE_CHECKING:
     from astrid_site.accounts.models import User
 
 
+class Said(TypedDict, total=False):
+    """What somebody says of a candidate, and how."""
+
+    label: Required[str]
+    reason: str
+    comment: str
+    seconds: float | None
+    tier: str
+    rating: int | None
+
+
 def give_verdict(
     detection: Detection,
     curator: User,
     *,
-    label: str,
-    reason: str = "",
-    comment: str = "",
-    seconds: float | None = None,
     round: int = 1,
     decision: UUID | None = None,
-    tier: str = Verdict.Tier.VOTE,
-    rating: int | None = None,
+    **said: Unpack[Said],
 ) -> Verdict:
     """Record what a curator says of a detection; saying the same again changes nothing.
 
@@ -44,27 +50,21 @@ def give_verdict(
     ApplicationError
         If the label, reason or rating is none of ours, or comes without what it belongs to.
     """
-    _check(label, reason)
-    _check_tier(tier, rating)
+    _check(said["label"], said.get("reason", ""))
+    _check_tier(said.get("tier", Verdict.Tier.VOTE), said.get("rating"))
     with transaction.atomic():
         last = _lock_last(detection, curator, round)
         if (before := stored_decision(curator, decision)) is not None:
             return before
-        said = (label, reason, comment, tier, rating)
-        if last and (last.label, last.reason, last.comment, last.tier, last.rating) == said:
+        if last is not None and _is_same(last, said):
             return last
         verdict = _append(
             detection,
             curator,
             round=round,
             sequence=last.sequence + 1 if last else 1,
-            label=label,
-            reason=reason,
-            comment=comment,
-            seconds=seconds,
             decision=decision,
-            tier=tier,
-            rating=rating,
+            said=said,
         )
         _after(verdict, before=last)
     return verdict
@@ -92,8 +92,8 @@ def withdraw_verdict(
             curator,
             round=round,
             sequence=last.sequence + 1,
-            label=Verdict.Label.WITHDRAWN,
             decision=decision,
+            said={"label": Verdict.Label.WITHDRAWN},
         )
         _after(verdict, before=last)
     return verdict
@@ -121,6 +121,17 @@ def _check_tier(tier: str, rating: int | None) -> None:
         raise ApplicationError(msg)
 
 
+def _is_same(last: Verdict, said: Said) -> bool:
+    """Whether the last answer says just this; the time taken does not count."""
+    return (last.label, last.reason, last.comment, last.tier, last.rating) == (
+        said["label"],
+        said.get("reason", ""),
+        said.get("comment", ""),
+        said.get("tier", Verdict.Tier.VOTE),
+        said.get("rating"),
+    )
+
+
 def _lock_last(detection: Detection, curator: User, round: int) -> Verdict | None:
     """The curator's last answer; the detection's row is the lock of its verdicts."""
     Detection.objects.select_for_update(no_key=True).get(pk=detection.pk)
@@ -141,26 +152,17 @@ def _append(
     *,
     round: int,
     sequence: int,
-    label: str,
-    reason: str = "",
-    comment: str = "",
-    seconds: float | None = None,
-    decision: UUID | None = None,
-    tier: str = Verdict.Tier.VOTE,
-    rating: int | None = None,
+    decision: UUID | None,
+    said: Said,
 ) -> Verdict:
+    seconds = said.get("seconds")
     return Verdict.objects.create(
+        **said | {"seconds": None if seconds is None else max(seconds, 0.0)},
         decision=decision,
         detection=detection,
         curator=curator,
         round=round,
         sequence=sequence,
-        label=label,
-        reason=reason,
-        comment=comment,
-        tier=tier,
-        rating=rating,
-        seconds=None if seconds is None else max(seconds, 0.0),
         score_shown=detection.real_bogus,
         scorer=detection.scorer,
         code_version=code_version(),

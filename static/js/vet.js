@@ -176,17 +176,20 @@ async function advance() {
   }
   const next = queue.next();
   if (next) show(next);
-  else {
-    isDone = true;
-    form.hidden = true;
-    stage.replaceChildren();
-    if (!outbox.size) finish();
-  }
+  else leave();
   queue.fill();
 }
 
+// Nothing more to decide here: on, as soon as all is sent.
+function leave() {
+  isDone = true;
+  form.hidden = true;
+  stage.replaceChildren();
+  if (!outbox.size) finish();
+}
+
 function finish() {
-  location.assign(url.vetUrl + kept);
+  location.assign(url.settledUrl ?? url.vetUrl + kept);
 }
 
 // --- decisions
@@ -198,6 +201,7 @@ async function decide(label, reason = "") {
     label,
     reason: label === "bogus" ? reason : "",
     comment: form.elements.comment.value,
+    ...(url.settledUrl ? { tier: form.elements.tier.value, rating: form.elements.rating.value } : {}),
     seconds: ((performance.now() - since) / 1000).toFixed(2),
   };
   decided.push({ id: fields.detection, card });
@@ -206,7 +210,7 @@ async function decide(label, reason = "") {
   left = Math.max(0, left - 1);
   current = null;
   outbox.add(url.decideUrl, fields);
-  await advance();
+  await (url.settledUrl ? leave() : advance());
   tick();
   say(`${label}${reason ? `, ${reason.replace("_", " ")}` : ""}. ${current ? `Next: ${current.dataset.words}` : "Nothing else waits."}`);
 }

@@ -100,9 +100,7 @@ def test_a_new_rule_is_on_record_and_looks_at_all_answers_anew() -> None:
     assert AuditEntry.objects.get(action="consensus.rule").after["votes_needed"] == 2
     assert Job.objects.get(kind="consensus", subject_id=rule.pk).state == JobState.QUEUED
     told: list[float] = []
-    context: Any = SimpleNamespace(
-        subject_id=rule.pk, progress=lambda share, _: told.append(share)
-    )
+    context: Any = SimpleNamespace(subject_id=rule.pk, progress=lambda share, _: told.append(share))
     outcome = run_consensus(context)
     assert outcome.state == JobState.DONE
     assert told == [0.0, 0.5]

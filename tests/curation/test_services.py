@@ -91,9 +91,7 @@ def test_an_impossible_answer_is_refused(said: dict[str, str], complaint: str) -
         ("unsure", "candidate", ""),
     ],
 )
-def test_a_verdict_decides_about_the_object(
-    label: str, state: str, classification: str
-) -> None:
+def test_a_verdict_decides_about_the_object(label: str, state: str, classification: str) -> None:
     owner = make_object()
     detection = make_member(owner)
     give_verdict(detection, make_user(), label=label)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -18,9 +19,10 @@ from django.views.decorators.http import require_GET, require_POST
 from astrid_site.accounts.models import User
 from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
-from curation import pages, selectors, services
+from curation import selectors, services
 from curation.forms import LeaveForm, PresenceForm, VerdictForm
 from curation.models import Verdict
+from curation.pages import vetting as pages
 from detection.pages import STRETCHES
 from observations.models import Survey
 from observations.selectors import simulated_names
@@ -95,10 +97,19 @@ def vet_candidate(request: HttpRequest, detection_id: UUID) -> HttpResponse:
     if detection is None:
         msg = "There is no such candidate."
         raise Http404(msg)
-    card = pages.make_card(detection, signed_in(request))
+    is_settling = "settle" in request.GET
+    if is_settling:
+        _require_expert(request)
+    card = pages.make_card(detection, signed_in(request), is_settling=is_settling)
     if request.GET.get("part") == "card":
         return render(request, "curation/partials/cards.html", {"cards": [card]})
-    return render(request, "curation/vet.html", _context(request, card))
+    context = _context(request, card) | {"is_settling": is_settling}
+    return render(request, "curation/vet.html", context)
+
+
+def _require_expert(request: HttpRequest) -> None:
+    if not request.user.has_perm("curation.settle_verdict"):
+        raise PermissionDenied
 
 
 @login_required
@@ -132,6 +143,8 @@ def decide(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _refuse(request, " ".join(str(e) for errors in form.errors.values() for e in errors))
     said = form.cleaned_data
+    if said["tier"] == Verdict.Tier.EXPERT:
+        _require_expert(request)
     detection = pages.find_detection(said["detection"])
     if detection is None:
         return _refuse(request, "There is no such candidate.", status=404)
@@ -144,12 +157,16 @@ def decide(request: HttpRequest) -> HttpResponse:
             comment=said["comment"],
             seconds=said["seconds"],
             decision=said["decision"],
+            tier=said["tier"],
+            rating=said["rating"],
         )
     except ApplicationError as error:
         return _refuse(request, str(error), status=409)
     if _wants_json(request):
         return JsonResponse({"detection": str(detection.pk), "label": verdict.label})
     messages.success(request, f"Recorded: {verdict.get_label_display()}.")
+    if verdict.tier == Verdict.Tier.EXPERT:
+        return redirect("curation:together")
     return _to_vet(request)
 
 

@@ -70,6 +70,7 @@ class Card:
     total_charts: catalog_pages.ChartPair | None
     n_points: int
     verdict: Verdict | None
+    others: list[Verdict]
 
     @property
     def title(self) -> str:
@@ -195,9 +196,12 @@ def next_cards(
     return [make_card(detection, curator) for detection in chosen]
 
 
-def make_card(detection: Detection, curator: User) -> Card:
-    """Gather one card."""
+def make_card(detection: Detection, curator: User, *, is_settling: bool = False) -> Card:
+    """Gather one card; what others say is on it once I have said mine, or am to settle it."""
     astro_object = object_of(detection.pk)
+    unit = astro_object.pk if astro_object is not None else detection.pk
+    answers = [verdict for _, verdict in selectors.answers_about([unit])]
+    is_told = is_settling or any(verdict.curator_id == curator.pk for verdict in answers)
     curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=210)
     cutouts = detection_pages.view_cutouts(detection)
     return Card(
@@ -211,6 +215,7 @@ def make_card(detection: Detection, curator: User) -> Card:
         total_charts=curve.total,
         n_points=curve.n_points,
         verdict=selectors.current_verdict(detection, curator),
+        others=[v for v in answers if v.curator_id != curator.pk] if is_told else [],
     )
 
 
