@@ -173,7 +173,7 @@ def _unevenness(frame: Preprocessed) -> float:
 
 def count_psf_stars(frame: Preprocessed) -> int:
     """Stars that the PSF of a frame rests on."""
-    counted = frame.metrics["ncount_psf_stars"]
+    counted = frame.metrics["n_psf_stars"]
     return counted if isinstance(counted, int) else 0
 
 

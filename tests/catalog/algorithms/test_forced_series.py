@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from astrid_site.imaging.errors import NoWorkError
+from astrid_site.imaging.errors import AlgorithmError, NoWorkError
 from astrid_site.imaging.sky_pair import PairConfig, SimulatedPair, simulate_pair
 from catalog.algorithms.forced_series import (
     EpochDifference,
@@ -134,6 +135,17 @@ def test_an_error_on_the_reference_is_the_scatter_of_its_empty_sky(
     assert measure_references(early, [Position(-50.0, 10.0), Position(np.nan, 3.0)]) == [None, None]
     # 5 % and 30 % of a normal distribution are 1.12 widths apart
     assert (middle - low) / 1.12 == pytest.approx(1.0, abs=0.35)
+
+
+def test_a_frame_whose_psf_is_unknown_says_how_many_stars_it_has(
+    frames: tuple[Preprocessed, Preprocessed],
+) -> None:
+    reference, science = frames
+    without = replace(
+        science, image=science.image.with_(psf=None), metrics=science.metrics | {"n_psf_stars": 4}
+    )
+    with pytest.raises(AlgorithmError, match="4 stars of 5 needed"):
+        subtract_reference(reference, without)
 
 
 def test_a_position_off_the_frame_is_no_work(made: EpochDifference) -> None:
