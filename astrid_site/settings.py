@@ -221,6 +221,8 @@ SECOND_METHOD = read_choice(
 
 # the registry of models as MLflow shows it: a database here, or any server
 MLFLOW_URI = read_text("ASTRID_MLFLOW_URI", f"sqlite:///{DATA_DIR / 'mlflow' / 'mlflow.sqlite3'}")
+# where the processor has no meter, energy is estimated by this power of one core [W]; 0: not at all
+WATTS_PER_CORE = read_number("ASTRID_WATTS_PER_CORE", 0, minimum=0)
 
 # --- people
 AUTH_USER_MODEL = "accounts.User"
@@ -325,6 +327,7 @@ SPECTACULAR_SETTINGS = {
         "JobStateEnum": "astrid_site.core.status.JobState",
         "ObjectStateEnum": "catalog.models.AstroObject.State",
         "RoleEnum": "observations.models.Observation.Role",
+        "VerdictLabelEnum": "curation.models.Verdict.Label",
     },
 }
 
