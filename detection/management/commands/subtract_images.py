@@ -20,6 +20,7 @@ from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.fits_io import ImageSource, read_image
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.fits_reader_child import own_peak_kib
+from astrid_site.imaging.freed_memory import keep_freed_memory
 from astrid_site.imaging.image import Image
 from detection.management.subtraction_depth import describe_depth
 from detection.management.subtraction_frames import bring_together
@@ -95,6 +96,7 @@ class Command(BaseCommand):
         if options["threads"] < 1:
             msg = f"--threads: at least 1 is needed, got {options['threads']}"
             raise CommandError(msg, returncode=_EXIT_BAD_INPUT)
+        keep_freed_memory()
         try:
             _prepare_output(options)
             with _all_or_nothing(options["output"]):
