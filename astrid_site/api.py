@@ -24,11 +24,21 @@ from astrid_site.core.fields import ListQuery, read_query
 from astrid_site.core.models import Job
 from astrid_site.core.permissions import person
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.explaining.api import ExplainPosition
 from astrid_site.model_api import ModelGate, ModelPromote, ModelRollBack
 from astrid_site.monitoring.api import HealthLive, HealthReady
 from astrid_site.pages.observation import stage_rows
-from catalog.api import ConeSearch, ObjectDetail, ObjectList
-from curation.api import CandidateVerdict, NextCandidates
+from catalog.api import (
+    ConeSearch,
+    LightCurveExport,
+    ObjectDetail,
+    ObjectExport,
+    ObjectList,
+    ObjectSearchList,
+    SavedSearchDetail,
+    SavedSearchList,
+)
+from curation.api import CandidateConsensus, CandidateVerdict, NextCandidates
 from detection.api import (
     CandidateDetail,
     CandidateList,
@@ -195,6 +205,12 @@ urlpatterns = [
         name="candidate-panel",
     ),
     path("candidates/<uuid:pk>/verdict/", CandidateVerdict.as_view(), name="candidate-verdict"),
+    path(
+        "candidates/<uuid:pk>/consensus/",
+        CandidateConsensus.as_view(),
+        name="candidate-consensus",
+    ),
+    path("explain/", ExplainPosition.as_view(), name="explain"),
     path("cameras/", CameraList.as_view(), name="camera-list"),
     path("masters/", MasterList.as_view(), name="master-list"),
     path("masters/<uuid:pk>/", MasterDetail.as_view(), name="master-detail"),
@@ -205,5 +221,14 @@ urlpatterns = [
     path("models/<uuid:pk>/roll-back/", ModelRollBack.as_view(), name="model-roll-back"),
     path("objects/", ObjectList.as_view(), name="object-list"),
     path("objects/cone/", ConeSearch.as_view(), name="object-cone"),
+    path("objects/search/", ObjectSearchList.as_view(), name="object-search"),
+    path("objects/export/<str:file_format>/", ObjectExport.as_view(), name="object-export"),
     path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),
+    path(
+        "objects/<uuid:pk>/light-curve/<str:file_format>/",
+        LightCurveExport.as_view(),
+        name="object-curve",
+    ),
+    path("searches/", SavedSearchList.as_view(), name="search-list"),
+    path("searches/<uuid:pk>/", SavedSearchDetail.as_view(), name="search-detail"),
 ]

@@ -8,6 +8,7 @@ from django.urls import include, path
 from astrid_site.core.streams import stream_events
 from astrid_site.views import (
     errors,
+    explain,
     files,
     models,
     objects,
@@ -16,7 +17,8 @@ from astrid_site.views import (
     upload,
     viewer,
 )
-from catalog.views import listing as object_listing
+from catalog import views as catalog_views
+from catalog.api import ConeService
 
 observation_urls = [
     path("", observations.listing, name="list"),
@@ -34,7 +36,9 @@ observation_urls = [
     path("<uuid:observation_id>/cancel/", observations.cancel, name="cancel"),
 ]
 object_urls = [
-    path("", object_listing, name="list"),
+    path("", catalog_views.listing, name="list"),
+    path("searches/", catalog_views.save_search, name="save_search"),
+    path("searches/<uuid:search_id>/remove/", catalog_views.forget_search, name="forget_search"),
     path("without-place/", objects.without_place, name="without_place"),
     path("<uuid:object_id>/", objects.detail, name="detail"),
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
@@ -62,8 +66,10 @@ urlpatterns = [
     path("candidates/", include("detection.urls")),
     path("vet/", include("curation.urls")),
     path("objects/", include((object_urls, "catalog"))),
+    path("explain/", explain.explain, name="explain"),
     path("models/", include((model_urls, "models"))),
     path("account/", include("astrid_site.accounts.urls")),
+    path("vo/", include(([path("cone", ConeService.as_view(), name="cone")], "vo"))),
     path("api/v1/", include("astrid_site.api")),
     path("admin/", admin.site.urls),
 ]

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+from typing import ClassVar
 
 from django import forms
 
+from catalog.algorithms.object_search import SearchError, object_search
 from catalog.models import AstroObject
 from observations.models import Survey
 
+#: Ways to write a time; what has a zone of its own is read by the field itself.
+MOMENTS = [
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%dT%H:%M",
+]
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?$")
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3})[:\s]+(\d{1,2})(?:[:\s]+(\d{1,2}(?:\.\d*)?))?$")
 
@@ -61,8 +72,29 @@ class AngleField(forms.CharField):
         return angle
 
 
+def _number(low: float, high: float, *, label: str, placeholder: str) -> forms.FloatField:
+    """A number within limits, that may be left empty."""
+    return forms.FloatField(
+        required=False,
+        min_value=low,
+        max_value=high,
+        label=label,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": placeholder}),
+    )
+
+
+def _moment(label: str) -> forms.DateTimeField:
+    """A time in UTC, a day counting from its beginning."""
+    return forms.DateTimeField(
+        required=False,
+        label=label,
+        input_formats=MOMENTS,
+        widget=forms.TextInput(attrs={"placeholder": "2026-09-01"}),
+    )
+
+
 class ObjectSearchForm(forms.Form):
-    """Part of the name, state, survey, and a cone."""
+    """Every condition of a search; the names are those of the REST API but for two short ones."""
 
     name = forms.CharField(
         required=False,
@@ -78,18 +110,78 @@ class ObjectSearchForm(forms.Form):
     )
     ra = AngleField(is_hours=True, low=0, high=360, label="RA (° or h:m:s)")
     dec = AngleField(is_hours=False, low=-90, high=90, label="Dec (° or d:m:s)")
-    radius = forms.FloatField(
+    radius = _number(0.01, 36000, label="Radius [arcsec]", placeholder="60")
+    classification = forms.CharField(required=False, max_length=30, label="Class")
+    since = _moment("Detected since (UTC)")
+    until = _moment("until (UTC)")
+    min_magnitude = _number(-50, 50, label="Brightest from [mag]", placeholder="15")
+    max_magnitude = _number(-50, 50, label="to [mag]", placeholder="19")
+    min_score = _number(0, 1, label="Model score from", placeholder="0.8")
+    max_score = _number(0, 1, label="to", placeholder="1")
+    ra_min = AngleField(is_hours=True, low=0, high=360, label="Box: RA from")
+    ra_max = AngleField(is_hours=True, low=0, high=360, label="RA to")
+    dec_min = AngleField(is_hours=False, low=-90, high=90, label="Dec from")
+    dec_max = AngleField(is_hours=False, low=-90, high=90, label="Dec to")
+    polygon = forms.CharField(
         required=False,
-        min_value=0.01,
-        max_value=36000,
-        label="Radius [arcsec]",
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "placeholder": "60"}),
+        max_length=6000,
+        label="Polygon [°]",
+        widget=forms.TextInput(attrs={"placeholder": "150 2, 151 2, 150.5 3"}),
+    )
+    moc = forms.CharField(
+        required=False,
+        max_length=6000,
+        label="MOC",
+        widget=forms.TextInput(attrs={"placeholder": "6/123 125-130"}),
     )
 
+    #: Shown at once; all else waits under a heading that opens.
+    PLAIN = ("name", "survey", "state", "ra", "dec", "radius")
+    #: Names on the page -> names in a search.
+    SEARCH_NAMES: ClassVar = {"name": "q", "radius": "radius_arcsec"}
+
     def clean(self) -> dict[str, object]:
-        """A cone needs both coordinates; its radius is 60 arcsec unless said."""
+        """The conditions as one search, ``search``; what contradicts itself is told at its field.
+
+        A page keeps its short names in its address; a search knows one name for each condition.
+        """
         cleaned = super().clean() or self.cleaned_data
-        has_ra, has_dec = cleaned.get("ra") is not None, cleaned.get("dec") is not None
-        if has_ra != has_dec and not self.errors:
-            self.add_error("dec" if has_ra else "ra", "A position needs both RA and Dec.")
+        if self.errors:
+            return cleaned
+        told = {self.SEARCH_NAMES.get(name, name): value for name, value in cleaned.items()}
+        survey = told.get("survey")
+        told["survey"] = survey.slug if isinstance(survey, Survey) else ""
+        try:
+            cleaned["search"] = object_search(told)
+        except SearchError as error:
+            names = {long: short for short, long in self.SEARCH_NAMES.items()}
+            self.add_error(names.get(error.field, error.field), str(error))
         return cleaned
+
+    @property
+    def plain_fields(self) -> list[forms.BoundField]:
+        """Fields that are always shown."""
+        return [self[name] for name in self.PLAIN]
+
+    @property
+    def further_fields(self) -> list[forms.BoundField]:
+        """Fields under the heading."""
+        return [self[name] for name in self.fields if name not in self.PLAIN]
+
+    @property
+    def has_further(self) -> bool:
+        """Whether one of the fields under the heading says something."""
+        return any(field.value() for field in self.further_fields)
+
+
+def page_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of a search as the page's form names them."""
+    names = {long: short for short, long in ObjectSearchForm.SEARCH_NAMES.items()}
+    return {names.get(name, name): value for name, value in parameters.items()}
+
+
+class SaveSearchForm(forms.Form):
+    """A name for conditions, and whether others see them."""
+
+    name = forms.CharField(max_length=80, label="Name", required=True)
+    is_public = forms.BooleanField(required=False, label="Share with everybody")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -55,6 +56,8 @@ class AstroObject(UUIDModel):
             models.Index(fields=["-last_detected_at", "id"], name="catalog_newest"),
             models.Index(fields=["-created_at", "id"], name="catalog_made_last"),
             models.Index(fields=["state", "-best_real_bogus", "id"], name="catalog_state"),
+            models.Index(fields=["brightest_magnitude"], name="catalog_brightest"),
+            models.Index(fields=["classification"], name="catalog_classification"),
         ]
 
     def __str__(self) -> str:
@@ -156,3 +159,72 @@ class AssociationRun(ProcessingRun):
 
 class PhotometryRun(ProcessingRun):
     """Forced photometry of every known object in one observation's frame."""
+
+
+class ObjectStatement(UUIDModel):
+    """What a person says of an object: written once; it is withdrawn by another statement.
+
+    The latest statement of a kind that nobody withdrew holds; aliases all hold.
+    """
+
+    class Kind(models.TextChoices):
+        """What is stated."""
+
+        ALIAS = "alias", "name elsewhere"
+        HOST = "host", "host galaxy"
+        REDSHIFT = "redshift", "redshift"
+        CLASSIFICATION = "classification", "classification"
+        NOTE = "note", "note"
+
+    astro_object = models.ForeignKey(
+        AstroObject, on_delete=models.PROTECT, related_name="statements"
+    )
+    kind = models.CharField(max_length=16, choices=Kind)
+    text = models.CharField(max_length=300, blank=True, help_text="The name, type or words.")
+    number = models.FloatField(null=True, blank=True, help_text="Of a redshift.")
+    error = models.FloatField(null=True, blank=True)
+    source = models.CharField(max_length=300, blank=True, help_text="Where it is known from.")
+    said_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    withdraws = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="withdrawn_by"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="catalog_statement_redshift_is_a_number",
+                condition=Q(withdraws__isnull=False)
+                | Q(kind="redshift", number__gt=-0.01, number__lt=20)
+                | ~Q(kind="redshift") & ~Q(text=""),
+            ),
+            models.CheckConstraint(
+                name="catalog_statement_error_positive",
+                condition=Q(error__isnull=True) | Q(error__gt=0),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["astro_object", "created_at"], name="catalog_statement_of"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.text or self.number}"
+
+
+class SavedSearch(UUIDModel):
+    """Conditions somebody wants to find again; others see those that are shared."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=80)
+    parameters = models.JSONField(default=dict, help_text="As in a query string.")
+    is_public = models.BooleanField(default=False, help_text="Others see it too.")
+
+    class Meta:
+        verbose_name_plural = "saved searches"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name"], name="catalog_search_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 from uuid import UUID
 
-from astrid_site.core.keyset import keyset_page
+from django.urls import reverse
+
 from catalog import selectors
 from catalog.algorithms.common_scale import (
     IMAGE_UNITS,
@@ -25,9 +26,10 @@ from catalog.algorithms.light_curve_chart import (
     Quantity,
     lay_out_chart,
 )
+from catalog.algorithms.object_search import ObjectSearch
+from catalog.algorithms.table_files import FORMATS
 from catalog.models import AstroObject, LightCurvePoint
 
-DEFAULT_RADIUS_ARCSEC = 60.0
 #: Widths charts are laid out for; on the page their letters then have about their own size.
 WIDE, NARROW, NARROW_HEIGHT = 880.0, 370.0, 220.0
 #: More rows than this are not read by anybody; the page says how many there are.
@@ -261,16 +263,35 @@ class ObjectTable:
     n_beyond: int
 
 
-def object_table(filters: Mapping[str, Any], *, cursor: str = "") -> ObjectTable:
-    """Objects of a cone, nearest first, or all of them, latest detection first."""
-    wanted = {"q": filters.get("name"), **{k: filters.get(k) for k in ("state", "survey")}}
-    rows = selectors.object_list(wanted)
-    if filters.get("ra") is None or filters.get("dec") is None:
-        page = keyset_page(rows, field="last_detected_at", cursor=cursor)
+def object_table(search: ObjectSearch, *, cursor: str = "") -> ObjectTable:
+    """Objects of a cone, nearest first, or all of a search, latest detection first."""
+    cone = search.cone
+    if cone is None:
+        page = selectors.search_page(search, cursor=cursor)
         selectors.name_surveys(page.rows)
         return ObjectTable(page.rows, page.after, page.is_first, is_cone=False, n_beyond=0)
-    radius = filters.get("radius") or DEFAULT_RADIUS_ARCSEC
-    found = selectors.cone_search(filters["ra"] % 360.0, filters["dec"], radius, rows=rows)
+    rows = selectors.matching(replace(search, ra=None, dec=None, radius_arcsec=None))
+    found = selectors.cone_search(cone.ra, cone.dec, cone.radius_arcsec, rows=rows)
     shown = found[:MAX_CONE_ROWS]
     selectors.name_surveys(shown)
     return ObjectTable(shown, "", True, is_cone=True, n_beyond=len(found) - len(shown))
+
+
+@dataclass(frozen=True)
+class ExportLink:
+    """One way to take the rows of a search away."""
+
+    label: str
+    address: str
+
+
+def export_links(search: ObjectSearch) -> list[ExportLink]:
+    """Every format that a search is written in."""
+    query = urlencode(search.as_parameters())
+    return [
+        ExportLink(
+            file_format.label,
+            f"{reverse('api:object-export', args=[name])}{f'?{query}' if query else ''}",
+        )
+        for name, file_format in FORMATS.items()
+    ]

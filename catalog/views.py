@@ -1,14 +1,22 @@
-"""The table of objects. The page of one object needs curation too: see astrid_site.views."""
+"""The table of objects and its searches. The page of one needs curation too: astrid_site.views."""
 
 from __future__ import annotations
 
-from django.contrib.auth.decorators import login_required, permission_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from urllib.parse import urlencode
+from uuid import UUID
 
-from catalog import pages
-from catalog.forms import ObjectSearchForm
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from astrid_site.accounts.people import signed_in
+from catalog import pages, selectors, services
+from catalog.algorithms.object_search import ObjectSearch
+from catalog.forms import ObjectSearchForm, SaveSearchForm, page_parameters
+from catalog.models import SavedSearch
 from observations.selectors import simulated_names
 
 
@@ -20,7 +28,8 @@ def listing(request: HttpRequest) -> HttpResponse:
     form = ObjectSearchForm(request.GET or None)
     is_valid = not form.is_bound or form.is_valid()
     filters = form.cleaned_data if form.is_bound and is_valid else {}
-    table = pages.object_table(filters, cursor=request.GET.get("cursor", "")) if is_valid else None
+    search = filters.get("search") or ObjectSearch()
+    table = pages.object_table(search, cursor=request.GET.get("cursor", "")) if is_valid else None
     query = request.GET.copy()
     query.pop("cursor", None)
     context = {
@@ -28,10 +37,48 @@ def listing(request: HttpRequest) -> HttpResponse:
         "form": form,
         "table": table,
         "query": query.urlencode(),
-        "is_filtered": any(value not in (None, "") for value in filters.values()),
+        "exports": pages.export_links(search) if is_valid else [],
+        "is_filtered": search != ObjectSearch(),
     }
     if filters.get("survey"):
         context["simulated_surveys"] = simulated_names(filters["survey"])
-    is_part = request.headers.get("HX-Target") == "objects"
-    template = "catalog/partials/table.html" if is_part else "catalog/list.html"
-    return render(request, template, context)
+    if request.headers.get("HX-Target") == "objects":
+        return render(request, "catalog/partials/table.html", context)
+    saved = selectors.saved_searches(signed_in(request).pk)
+    context["saved"] = [(row, urlencode(page_parameters(row.parameters))) for row in saved]
+    return render(request, "catalog/list.html", context)
+
+
+@login_required
+@permission_required("catalog.add_savedsearch", raise_exception=True)
+@require_POST
+def save_search(request: HttpRequest) -> HttpResponse:
+    """Keep the search in the address under a name."""
+    asked, named = ObjectSearchForm(request.GET), SaveSearchForm(request.POST)
+    if not (asked.is_valid() and named.is_valid()):
+        messages.error(request, "Not saved: a search needs a name and conditions that fit.")
+        return redirect(f"{reverse('catalog:list')}?{request.GET.urlencode()}")
+    row = services.save_search(
+        signed_in(request),
+        asked.cleaned_data["search"],
+        name=named.cleaned_data["name"],
+        is_public=named.cleaned_data["is_public"],
+    )
+    messages.success(request, f"Saved as “{row.name}”.")
+    return redirect(_address(row))
+
+
+@login_required
+@permission_required("catalog.add_savedsearch", raise_exception=True)
+@require_POST
+def forget_search(request: HttpRequest, search_id: UUID) -> HttpResponse:
+    """Remove one of one's own searches."""
+    if not services.forget_search(signed_in(request), search_id):
+        msg = "You have no such search."
+        raise Http404(msg)
+    messages.success(request, "Removed.")
+    return redirect("catalog:list")
+
+
+def _address(row: SavedSearch) -> str:
+    return f"{reverse('catalog:list')}?{urlencode(page_parameters(row.parameters))}"

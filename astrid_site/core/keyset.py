@@ -28,14 +28,14 @@ def keyset_page(
     rows: QuerySet[Row], *, field: str, cursor: str = "", size: int = 50
 ) -> KeysetPage[Row]:
     """Rows after ``cursor``, latest ``field`` (a date or null, nulls last) first, then by id."""
-    place = _decode(cursor)
+    place = decode_cursor(cursor)
     ordered = rows.order_by(F(field).desc(nulls_last=True), "id")
     if place is not None:
         ordered = ordered.filter(_after(field, *place))
     found = list(ordered[: size + 1])
     has_more = len(found) > size
     found = found[:size]
-    after = _encode(getattr(found[-1], field), found[-1].pk) if has_more else ""
+    after = encode_cursor(getattr(found[-1], field), found[-1].pk) if has_more else ""
     return KeysetPage(rows=found, after=after, is_first=place is None)
 
 
@@ -49,12 +49,13 @@ def _after(field: str, value: datetime | None, key: str) -> Q:
     )
 
 
-def _encode(value: datetime | None, key: Any) -> str:
+def encode_cursor(value: datetime | None, key: Any) -> str:
+    """Cursor of the place after a row, from its date and its key."""
     words = [value.isoformat() if value else None, str(key)]
     return base64.urlsafe_b64encode(json.dumps(words).encode()).decode()
 
 
-def _decode(cursor: str) -> tuple[datetime | None, str] | None:
+def decode_cursor(cursor: str) -> tuple[datetime | None, str] | None:
     """Place a cursor names; one that is none of ours counts as the first page."""
     if not cursor:
         return None

@@ -1,5 +1,19 @@
 """REST: what the catalogue tells."""
 
+from catalog.api.cone_service import ConeService
+from catalog.api.exports import LightCurveExport, ObjectExport
 from catalog.api.objects import ConeSearch, LightCurvePointOutput, ObjectDetail, ObjectList
+from catalog.api.search import ObjectSearchList, SavedSearchDetail, SavedSearchList
 
-__all__ = ["ConeSearch", "LightCurvePointOutput", "ObjectDetail", "ObjectList"]
+__all__ = [
+    "ConeSearch",
+    "ConeService",
+    "LightCurveExport",
+    "LightCurvePointOutput",
+    "ObjectDetail",
+    "ObjectExport",
+    "ObjectList",
+    "ObjectSearchList",
+    "SavedSearchDetail",
+    "SavedSearchList",
+]

@@ -1,5 +1,6 @@
 """Reading the catalogue."""
 
+from catalog.selectors.exports import light_curve_rows, object_rows
 from catalog.selectors.objects import (
     EDGE_ARCSEC,
     REFERENCE,
@@ -15,19 +16,33 @@ from catalog.selectors.objects import (
     object_page,
     objects_near,
 )
+from catalog.selectors.search import (
+    PAGE_SIZE,
+    matching,
+    saved_searches,
+    search_page,
+    search_rows,
+)
 
 __all__ = [
     "EDGE_ARCSEC",
+    "PAGE_SIZE",
     "REFERENCE",
     "ObjectPage",
     "cone_search",
     "flux_ratios",
     "in_cone",
     "light_curve",
+    "light_curve_rows",
+    "matching",
     "members",
     "name_surveys",
     "object_list",
     "object_of",
     "object_page",
+    "object_rows",
     "objects_near",
+    "saved_searches",
+    "search_page",
+    "search_rows",
 ]

@@ -1,6 +1,7 @@
 """Writing the catalogue: association, forced photometry, and what people decided."""
 
 from catalog.services.association import run_associate
+from catalog.services.exports import ExportedTable, export_light_curve, export_objects
 from catalog.services.frames import epochs_on_their_own
 from catalog.services.objects import refresh_best_scores, set_decision
 from catalog.services.photometry import (
@@ -9,14 +10,20 @@ from catalog.services.photometry import (
     run_photometry,
     wants_measuring,
 )
+from catalog.services.searches import forget_search, save_search
 
 __all__ = [
+    "ExportedTable",
     "epochs_on_their_own",
+    "export_light_curve",
+    "export_objects",
     "forget_points",
+    "forget_search",
     "refresh_best_scores",
     "run_associate",
     "run_measure",
     "run_photometry",
+    "save_search",
     "set_decision",
     "wants_measuring",
 ]

@@ -118,7 +118,7 @@ def test_objects_without_a_date_are_paged_last_and_none_is_lost(
         )
     client, seen, cursor = client_of("viewer"), [], ""
     monkeypatch.setattr(
-        "astrid_site.core.keyset.keyset_page.__kwdefaults__", {"cursor": "", "size": 3}
+        "catalog.selectors.search.search_page.__kwdefaults__", {"cursor": "", "size": 3}
     )
     for _ in range(3):
         table = client.get(reverse("catalog:list"), {"cursor": cursor}).context["table"]
