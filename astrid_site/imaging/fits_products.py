@@ -93,8 +93,8 @@ def read_product(path: Path) -> tuple[Image, dict[str, Any]]:
             data=_native(hdus[0].data, np.float32),
             mask=_native(planes["MASK"].data, np.uint16),
             variance=None if variance is None else _native(variance.data, np.float32),
-            wcs=_wcs(cards),
-            psf=None if psf is None else _psf(psf),
+            wcs=product_wcs(cards),
+            psf=None if psf is None else product_psf(psf),
             unit=str(cards.get("BUNIT", "adu")),
             **{name: cards.get(key) for name, (key, _) in _ATTRIBUTES.items()},
         )
@@ -215,7 +215,8 @@ def _squared(unit: str) -> str:
     return f"({unit})**2"
 
 
-def _psf(hdu: fits.ImageHDU) -> PsfField:
+def product_psf(hdu: fits.ImageHDU) -> PsfField:
+    """The PSF field that a product keeps in its HDU of that name."""
     return PsfField(
         coefficients=_native(hdu.data, np.float32),
         order=int(hdu.header["PSFORDER"]),
@@ -225,7 +226,8 @@ def _psf(hdu: fits.ImageHDU) -> PsfField:
     )
 
 
-def _wcs(cards: dict[str, Any]) -> WCS | None:
+def product_wcs(cards: dict[str, Any]) -> WCS | None:
+    """World coordinates from the cards of a product; None where it has none."""
     rebuilt = rebuild_wcs(cards)
     if "CTYPE1" in cards and rebuilt.header is None:
         msg = f"a product's WCS does not read back: {rebuilt.problem}"
