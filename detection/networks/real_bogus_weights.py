@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
-
 from detection.networks.real_bogus import RealBogusEnsemble, RealBogusNetwork
+from detection.networks.weight_files import read_weights, read_weights_record, write_weights
 
 Json = Any
 
@@ -40,26 +37,18 @@ def save_ensemble(
         How they were trained; kept as it is.
     """
     tensors = {
-        f"member{i}.{name}": tensor.contiguous()
+        f"member{i}.{name}": tensor
         for i, member in enumerate(members)
         for name, tensor in member.state_dict().items()
     }
-    content = save(tensors, metadata={"format": FORMAT})
-    digest = hashlib.sha256(content).hexdigest()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
     about = {
-        "format": FORMAT,
         "name": NAME,
-        "sha256": digest,
         "n_members": len(members),
         "temperature": temperature,
         "offset": offset,
         "record": record,
     }
-    text = json.dumps(about, indent=1, sort_keys=True) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
-    return digest
+    return write_weights(tensors, path, kind=FORMAT, about=about)
 
 
 def read_record(path: Path = WEIGHTS_FILE) -> dict[str, Json]:
@@ -72,15 +61,7 @@ def read_record(path: Path = WEIGHTS_FILE) -> dict[str, Json]:
     ValueError
         If the record is of another format.
     """
-    for part in (path, path.with_suffix(".json")):
-        if not part.is_file():
-            msg = f"{part.name}: not there; train with `manage.py train_network real_bogus`"
-            raise FileNotFoundError(msg)
-    about: dict[str, Json] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    if about.get("format") != FORMAT:
-        msg = f"{path.name}: format {about.get('format')!r} is not {FORMAT!r}"
-        raise ValueError(msg)
-    return about
+    return read_weights_record(path, kind=FORMAT, command="manage.py train_network real_bogus")
 
 
 def report_path(path: Path = WEIGHTS_FILE) -> Path:
@@ -112,12 +93,7 @@ def load_ensemble(
 def load_members(path: Path, *, about: dict[str, Json] | None = None) -> list[RealBogusNetwork]:
     """The members with their normalisations, verified as in ``load_ensemble``."""
     about = about or read_record(path)
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != about["sha256"]:
-        msg = f"{path.name}: SHA-256 {digest[:12]}… is not the recorded {about['sha256'][:12]}…"
-        raise ValueError(msg)
-    tensors = load(content)
+    tensors = read_weights(path, sha256=about["sha256"])
     members = []
     for i in range(int(about["n_members"])):
         prefix = f"member{i}."

@@ -22,6 +22,9 @@ TILE, MARGIN = 256, 24
 _MAD_TO_SIGMA = 1.4826
 #: The score is in sigma already: it is kept linear, a threshold away from 1, as far as it matters.
 _SCORE_UNIT, _MAX_SCORE = 5.0, 30.0
+_SCORE_CHANNEL = 3
+#: Logit that training begins with: nearly all pixels show nothing.
+_RARE = -4.0
 
 
 class Block(nn.Module):
@@ -52,7 +55,7 @@ class UNet(nn.Module):
        convolutions and interpolation in place of transposed convolutions.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = (12, 24, 40)) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (8, 16, 32)) -> None:
         super().__init__()
         self.down = nn.ModuleList(
             Block(n_in, n_out)
@@ -61,7 +64,9 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             Block(widths[i + 1] + widths[i], widths[i]) for i in reversed(range(len(widths) - 1))
         )
-        self.logit = nn.Conv2d(widths[0], len(CLASSES), 1)
+        # the size of the score beside the maps: what a matched filter knows need not be learnt
+        self.logit = nn.Conv2d(widths[0] + 1, len(CLASSES), 1)
+        nn.init.constant_(cast(Tensor, self.logit.bias), _RARE)
 
     def forward(self, channels: Tensor) -> Tensor:
         """Logits of ``CLASSES`` (n, 3, ny, nx) of channels (n, 5, ny, nx), sides of fours."""
@@ -73,7 +78,8 @@ class UNet(nn.Module):
         for i, block in enumerate(self.up):
             wider = nn.functional.interpolate(maps, scale_factor=2.0, mode="nearest")
             maps = block(torch.cat([wider, seen[-2 - i]], dim=1))
-        return cast(Tensor, self.logit(maps))
+        size = channels[:, _SCORE_CHANNEL : _SCORE_CHANNEL + 1].abs()
+        return cast(Tensor, self.logit(torch.cat([maps, size], dim=1)))
 
 
 def normalise_tiles(planes: Tensor) -> Tensor:
@@ -147,6 +153,7 @@ def probability_maps(
             for left in _starts(nx, tile, margin):
                 part = _cut(planes, top, left, tile=tile)
                 channels = normalise_tiles(torch.from_numpy(part)[None])
+                channels = channels.contiguous(memory_format=torch.channels_last)
                 said = torch.sigmoid(network(channels))[0].numpy()
                 rows, inner_rows = _inner(top, ny, tile=tile, margin=margin)
                 columns, inner_columns = _inner(left, nx, tile=tile, margin=margin)
