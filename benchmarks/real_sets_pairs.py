@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from astrid_site.imaging.display import shared_limits
 from astrid_site.imaging.errors import AlgorithmError
@@ -17,6 +18,7 @@ from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.psf import constant_psf
 from benchmarks.real_sets_pictures import Panel, pair_panels, write_picture
+from benchmarks.real_sets_scatter import find_regions
 from catalog.algorithms.forced_series import NamedFrame, build_series_reference
 from detection.algorithms.candidates import find_candidates
 from detection.algorithms.cuts import CutConfig, apply_cuts
@@ -28,8 +30,15 @@ from preprocessing.algorithms.psf_fit import missing_psf
 from preprocessing.algorithms.registration import register
 from preprocessing.algorithms.warp import warp
 
+FloatArray = NDArray[np.float32]
+
 #: Half width of the part of a given PSF that is used [pix].
 PSF_HALF = 30
+#: A significance map of the NIRCam pair that another program made, which came with the set.
+OTHER_MAP = (
+    "jw02561001002-02561-o001_t003_nircam_clear-f200w_i2d_stamp.crossConvd.sfftdiff"
+    ".DeCorrelated.SNR.fits"
+)
 #: A candidate this close to a known place [pix] is the known source.
 MATCH_PIX = 3.0
 
@@ -49,6 +58,7 @@ class Row:
     is_right: bool = True
     seconds: float = 0.0
     remarks: list[str] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -234,7 +244,28 @@ def run_nircam(data: Path, images: Path) -> list[Row]:
         )
     )
     picture(pair, images / "real-nircam.png", marks=[(233, 646)], zoom=(233, 646))
-    return [row]
+    return [compare_scatter(early, pair, read_plane(folder / "4check" / OTHER_MAP)), row]
+
+
+def compare_scatter(early: Preprocessed, pair: Pair, other: FloatArray) -> Row:
+    """How well the galaxies cancel, in our difference and in the map that came with the set."""
+    planes = [(i.data, i.variance) for i in (early.image, pair.science.image)]
+    first, second = (
+        np.divide(data, np.sqrt(variance), out=np.zeros_like(data), where=variance > 0)
+        for data, variance in planes
+        if variance is not None
+    )
+    made = pair.subtraction
+    # the other map is 0 beyond what it was made of
+    usable = (made.mask == 0) & (made.variance > 0) & (other != 0)
+    regions = find_regions(first, second, usable=usable)
+    significance = np.where(usable, made.difference / np.sqrt(made.variance), np.nan)
+    ours, theirs = regions.ratio(significance), regions.ratio(other)
+    row = Row("scatter where both epochs show more than 10 sigma, over that of blank sky")
+    row.answer = f"{ours:.3f} here, {theirs:.3f} in the map that came with the set"
+    row.figures = {"ours": ours, "theirs": theirs}
+    row.is_right = ours < theirs
+    return row
 
 
 def _with_companions(folder: Path, stem: str) -> Preprocessed:
