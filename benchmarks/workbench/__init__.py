@@ -1,0 +1,1 @@
+"""How the workbench and the catalogue answer under load."""
