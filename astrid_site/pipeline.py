@@ -27,6 +27,8 @@ from astrid_site.core.models import Job
 from astrid_site.core.reasons import trouble_of, words_while_waiting
 from astrid_site.core.stages import Progress, StageProduct
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.datasets import BUILD as BUILD_DATASET
+from astrid_site.datasets import run_build as run_build_dataset
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError, NoWorkError
 from astrid_site.promotion import run_rescore
 from astrid_site.redrawing import REDRAW, run_redraw
@@ -41,7 +43,7 @@ from catalog.services import (
 )
 from curation.services import CONSENSUS, run_consensus
 from detection.models import DetectionRun
-from detection.services import MIRROR, RESCORE, run_detect, run_mirror
+from detection.services import MIRROR, RESCORE, TRAIN, run_detect, run_mirror, run_training
 from differencing.models import DifferenceRun, ReferenceRun
 from differencing.selectors import earlier_frames, named_frames, waiting_for_reference
 from differencing.services import run_difference, run_reference
@@ -252,6 +254,8 @@ HANDLERS: Mapping[str, Handler] = {
     CONSENSUS: run_consensus,
     MIRROR: run_mirror,
     BUILD_KIND: run_build_job,
+    BUILD_DATASET: run_build_dataset,
+    TRAIN: run_training,
 }
 
 

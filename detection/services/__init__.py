@@ -18,20 +18,24 @@ from detection.services.scoring import (
     verify_weights,
 )
 from detection.services.search import run_detect
+from detection.services.training import TRAIN, request_training, run_training
 
 __all__ = [
     "MIRROR",
     "RESCORE",
+    "TRAIN",
     "adopt_shipped",
     "models_in_service",
     "promote",
     "register_network",
     "replaced_by",
     "request_rescore",
+    "request_training",
     "rescore_run",
     "roll_back",
     "run_detect",
     "run_mirror",
+    "run_training",
     "score_candidates",
     "set_role",
     "verify_weights",

@@ -49,6 +49,7 @@ def train_epochs(
     patience: int,
     train_epoch: Callable[[int], float],
     validate: Callable[[], float],
+    counts_start: bool = False,
     progress: Progress,
 ) -> dict[str, Tensor]:
     """Train until validation stands still, going on from the last finished epoch in the folder.
@@ -64,6 +65,9 @@ def train_epochs(
         follow from that number alone: then an interruption changes nothing, on one thread.
     validate : callable
         Average precision (AUCPR) of the network on held-out groups.
+    counts_start : bool
+        Whether the weights that it begins with come out where no epoch is better; their
+        validation is then epoch 0 of the history, without a loss.
     progress : callable
         Gets one line for each epoch.
 
@@ -80,6 +84,9 @@ def train_epochs(
     training.folder.mkdir(parents=True, exist_ok=True)
     state = _resume(training)
     best = state.pop("best_weights", None) or copy_weights(training.network)
+    if counts_start and not state["history"]:
+        state["best"] = validate()
+        state["history"].append({"epoch": 0, "loss": None, "validation_aucpr": state["best"]})
     while state["epoch"] < epochs and state["stale"] < patience:
         loss = train_epoch(state["epoch"])
         aucpr = validate()

@@ -124,6 +124,7 @@ def train_member(
         patience=config.patience,
         train_epoch=train_epoch,
         validate=validate,
+        counts_start=config.counts_start,
         progress=progress,
     )
     if not keeps_last:
@@ -155,10 +156,6 @@ def score_member(network: RealBogusNetwork, samples: Prepared) -> NDArray[np.flo
             channels = to_channels(planes).contiguous(memory_format=torch.channels_last)
             logits[rows] = network(channels).double().numpy()
     return logits
-
-
-def _precision(network: RealBogusNetwork, samples: Prepared) -> float:
-    return float(average_precision_score(samples.is_real, score_member(network, samples)))
 
 
 def _train_epoch(

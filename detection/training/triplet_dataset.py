@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ from detection.training.triplet_samples import TripletSamples
 Json = Any
 
 FORMAT = "astrid-triplet-dataset/1"
+#: The same shards, with a list of every sample and with the side of every group beside them.
+LISTED_FORMAT = "astrid-triplet-dataset/2"
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "test")
 #: Shares of the groups in training and validation; the rest is kept for the test.
 _TRAIN, _VALIDATION = 0.75, 0.12
+#: The same as shares of the hash: below the first to training, from the second on to the test.
+SPLIT_AT = (_TRAIN, _TRAIN + _VALIDATION)
 #: Normalised planes are kept this wide: the network's field and two pixels of shift each way.
 KEPT = 53
 _BATCH = 256
@@ -92,15 +96,27 @@ def split_of(group: str) -> str:
     return "validation" if share < _TRAIN + _VALIDATION else "test"
 
 
-def split_by_group(samples: Prepared) -> dict[str, Prepared]:
+def split_by_group(
+    samples: Prepared, *, named: Mapping[str, str] | None = None
+) -> dict[str, Prepared]:
     """Training, validation and test samples.
+
+    Parameters
+    ----------
+    samples : Prepared
+        With the group of each.
+    named : mapping of str to str, optional
+        Side of each group as a manifest lists it; the hash of its name decides where none is.
 
     Raises
     ------
     ValueError
         If a group or a triplet is in two splits.
     """
-    name_of = {group: split_of(str(group)) for group in np.unique(samples.group)}
+    sides = named or {}
+    name_of = {
+        group: sides.get(str(group)) or split_of(str(group)) for group in np.unique(samples.group)
+    }
     names = np.array([name_of[group] for group in samples.group])
     parts = {name: samples.select(names == name) for name in SPLITS}
     refuse_leakage(parts)
@@ -130,19 +146,7 @@ def write_manifest(folder: Path, *, provenance: dict[str, Json]) -> dict[str, Js
     The data set's own hash is that of its shards' hashes in order, so that equal data have equal
     names wherever they lie.
     """
-    shards = []
-    for path in sorted(folder.glob("*.npz")):
-        samples = TripletSamples.load(path)
-        shards.append(
-            {
-                "file": path.name,
-                "sha256": file_hash(path),
-                "n_real": int(samples.is_real.sum()),
-                "n_bogus": int((~samples.is_real).sum()),
-                "surveys": sorted({str(name) for name in samples.survey}),
-                "n_groups": len(np.unique(samples.group)),
-            }
-        )
+    shards = [describe_shard(path) for path in sorted(folder.glob("*.npz"))]
     joined = hashlib.sha256("\n".join(str(s["sha256"]) for s in shards).encode()).hexdigest()
     manifest = {
         "format": FORMAT,
@@ -154,6 +158,19 @@ def write_manifest(folder: Path, *, provenance: dict[str, Json]) -> dict[str, Js
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
+
+
+def describe_shard(path: Path) -> dict[str, Json]:
+    """What a manifest says of one file of samples."""
+    samples = TripletSamples.load(path)
+    return {
+        "file": path.name,
+        "sha256": file_hash(path),
+        "n_real": int(samples.is_real.sum()),
+        "n_bogus": int((~samples.is_real).sum()),
+        "surveys": sorted({str(name) for name in samples.survey}),
+        "n_groups": len(np.unique(samples.group)),
+    }
 
 
 def read_manifest(folder: Path) -> dict[str, Json]:
@@ -171,8 +188,8 @@ def read_manifest(folder: Path) -> dict[str, Json]:
         msg = f"{path}: no data set; make one with `manage.py build_triplets`"
         raise FileNotFoundError(msg)
     manifest: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
-    if manifest.get("format") != FORMAT:
-        msg = f"{path}: format {manifest.get('format')!r} is not {FORMAT!r}"
+    if manifest.get("format") not in {FORMAT, LISTED_FORMAT}:
+        msg = f"{path}: format {manifest.get('format')!r} is not {FORMAT!r} or {LISTED_FORMAT!r}"
         raise ValueError(msg)
     return manifest
 
