@@ -37,6 +37,7 @@ from catalog.api import (
     ObjectSearchList,
     SavedSearchDetail,
     SavedSearchList,
+    WatchedPlace,
 )
 from curation.api import CandidateConsensus, CandidateVerdict, NextCandidates
 from detection.api import (
@@ -229,6 +230,7 @@ urlpatterns = [
         LightCurveExport.as_view(),
         name="object-curve",
     ),
+    path("coverage/", WatchedPlace.as_view(), name="coverage"),
     path("searches/", SavedSearchList.as_view(), name="search-list"),
     path("searches/<uuid:pk>/", SavedSearchDetail.as_view(), name="search-detail"),
 ]

@@ -37,6 +37,7 @@ observation_urls = [
 ]
 object_urls = [
     path("", catalog_views.listing, name="list"),
+    path("watched/", catalog_views.watched, name="watched"),
     path("searches/", catalog_views.save_search, name="save_search"),
     path("searches/<uuid:search_id>/remove/", catalog_views.forget_search, name="forget_search"),
     path("without-place/", objects.without_place, name="without_place"),

@@ -185,3 +185,27 @@ class SaveSearchForm(forms.Form):
 
     name = forms.CharField(max_length=80, label="Name", required=True)
     is_public = forms.BooleanField(required=False, label="Share with everybody")
+
+
+class WatchedForm(forms.Form):
+    """A place, and when it may have been looked at."""
+
+    ra = AngleField(is_hours=True, low=0, high=360, label="RA (° or h:m:s)")
+    dec = AngleField(is_hours=False, low=-90, high=90, label="Dec (° or d:m:s)")
+    since = _moment("Since (UTC)")
+    until = _moment("Until (UTC)")
+    survey = forms.ModelChoiceField(
+        Survey.objects.order_by("name"), required=False, empty_label="any", to_field_name="slug"
+    )
+    band = forms.CharField(required=False, max_length=30, label="Band")
+
+    def clean(self) -> dict[str, object]:
+        """A place needs both coordinates; a time range goes forward."""
+        cleaned = super().clean() or self.cleaned_data
+        for name in ("ra", "dec"):
+            if cleaned.get(name) is None and name not in self.errors:
+                self.add_error(name, "A position needs both RA and Dec.")
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "It is before the beginning.")
+        return cleaned

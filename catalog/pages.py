@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from catalog.algorithms.light_curve_chart import (
 from catalog.algorithms.object_search import ObjectSearch
 from catalog.algorithms.table_files import FORMATS
 from catalog.models import AstroObject, LightCurvePoint
+from observations.models import Survey
 
 #: Widths charts are laid out for; on the page their letters then have about their own size.
 WIDE, NARROW, NARROW_HEIGHT = 880.0, 370.0, 220.0
@@ -295,3 +297,50 @@ def export_links(search: ObjectSearch) -> list[ExportLink]:
         )
         for name, file_format in FORMATS.items()
     ]
+
+
+@dataclass(frozen=True)
+class CoveragePage:
+    """Frames that looked at a place, and how deep they went against time."""
+
+    ra: float
+    dec: float
+    coverage: selectors.Coverage
+    depth: ChartPair | None
+
+
+def coverage_page(
+    ra: float,
+    dec: float,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    survey: Survey | None = None,
+    band: str = "",
+) -> CoveragePage:
+    """The answer to “were we watching?”; points are what an object there was measured at."""
+    found = selectors.coverage_of(ra, dec, since=since, until=until, survey=survey, band=band)
+    epochs = [
+        Epoch(
+            key=str(frame.observation.pk),
+            mjd=frame.observation.mid_mjd,
+            band=frame.observation.band,
+            magnitude=frame.point.magnitude if frame.point else None,
+            magnitude_error=frame.point.magnitude_error if frame.point else None,
+            limit=frame.limit,
+            survey=frame.observation.survey.name,
+        )
+        for frame in found.frames
+        if frame.observation.mid_mjd is not None
+    ]
+    wide, narrow = (
+        lay_out_chart(epochs, quantity="magnitude", width=width, height=NARROW_HEIGHT)
+        for width in (WIDE, NARROW)
+    )
+    label = "5 \N{GREEK SMALL LETTER SIGMA} limit (AB)"
+    drawn = (
+        ChartPair(replace(wide, y_label=label), replace(narrow, y_label=label))
+        if (wide and narrow)
+        else None
+    )
+    return CoveragePage(ra, dec, found, drawn)

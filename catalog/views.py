@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from astrid_site.accounts.people import signed_in
 from catalog import pages, selectors, services
 from catalog.algorithms.object_search import ObjectSearch
-from catalog.forms import ObjectSearchForm, SaveSearchForm, page_parameters
+from catalog.forms import ObjectSearchForm, SaveSearchForm, WatchedForm, page_parameters
 from catalog.models import SavedSearch
 from observations.selectors import simulated_names
 
@@ -47,6 +47,27 @@ def listing(request: HttpRequest) -> HttpResponse:
     saved = selectors.saved_searches(signed_in(request).pk)
     context["saved"] = [(row, urlencode(page_parameters(row.parameters))) for row in saved]
     return render(request, "catalog/list.html", context)
+
+
+@login_required
+@permission_required("catalog.view_astroobject", raise_exception=True)
+@require_GET
+def watched(request: HttpRequest) -> HttpResponse:
+    """Were we watching? Frames that covered a place, with their depth."""
+    form = WatchedForm(request.GET or None)
+    page = None
+    if form.is_bound and form.is_valid():
+        told = form.cleaned_data
+        page = pages.coverage_page(
+            told["ra"] % 360.0,
+            told["dec"],
+            since=told["since"],
+            until=told["until"],
+            survey=told["survey"],
+            band=told["band"],
+        )
+    context = {"section": "objects", "form": form, "page": page}
+    return render(request, "catalog/watched.html", context)
 
 
 @login_required

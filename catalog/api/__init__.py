@@ -1,6 +1,7 @@
 """REST: what the catalogue tells."""
 
 from catalog.api.cone_service import ConeService
+from catalog.api.coverage import WatchedPlace
 from catalog.api.exports import LightCurveExport, ObjectExport
 from catalog.api.objects import ConeSearch, LightCurvePointOutput, ObjectDetail, ObjectList
 from catalog.api.search import ObjectSearchList, SavedSearchDetail, SavedSearchList
@@ -16,4 +17,5 @@ __all__ = [
     "ObjectSearchList",
     "SavedSearchDetail",
     "SavedSearchList",
+    "WatchedPlace",
 ]

@@ -92,14 +92,15 @@ class LightCurvePointOutput(serializers.ModelSerializer[LightCurvePoint]):
 
     def get_flux_ujy(self, point: LightCurvePoint) -> float | None:
         """Flux [microjansky]."""
-        return _microjansky(point.flux, point.zero_point)
+        return microjansky(point.flux, point.zero_point)
 
     def get_flux_error_ujy(self, point: LightCurvePoint) -> float | None:
         """Error of the flux [microjansky]."""
-        return _microjansky(point.flux_error, point.zero_point)
+        return microjansky(point.flux_error, point.zero_point)
 
 
-def _microjansky(flux: float | None, zero_point: float | None) -> float | None:
+def microjansky(flux: float | None, zero_point: float | None) -> float | None:
+    """A flux as AB flux density [microjansky]; None without a zero point."""
     if flux is None or zero_point is None:
         return None
     return flux * microjansky_factor(zero_point)

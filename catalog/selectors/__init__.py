@@ -1,5 +1,6 @@
 """Reading the catalogue."""
 
+from catalog.selectors.coverage import BandCoverage, Coverage, CoveringFrame, coverage_of
 from catalog.selectors.exports import light_curve_rows, object_rows
 from catalog.selectors.objects import (
     EDGE_ARCSEC,
@@ -28,8 +29,12 @@ __all__ = [
     "EDGE_ARCSEC",
     "PAGE_SIZE",
     "REFERENCE",
+    "BandCoverage",
+    "Coverage",
+    "CoveringFrame",
     "ObjectPage",
     "cone_search",
+    "coverage_of",
     "flux_ratios",
     "in_cone",
     "light_curve",
