@@ -75,8 +75,13 @@ def measure_halo_error(filtered: Filtered, stars: Stars) -> HaloError:
 
 
 def add_halo_error(filtered: Filtered, stars: Stars, error: HaloError) -> Filtered:
-    """Add the error of the halos of all bright stars to both variances, in place."""
-    x, y, _ = _bright(filtered, stars)
+    """Add the error of the halos of all bright stars to both variances, in place.
+
+    Those whose middle is masked, or beyond an edge, have halos too: what was subtracted there
+    tells of them.
+    """
+    seen, hidden = _bright(filtered, stars), _hidden(filtered)
+    x, y = np.concatenate([seen[0], hidden[0]]), np.concatenate([seen[1], hidden[1]])
     if not error.share.any() or len(x) == 0:
         return filtered
     reach = int(_EDGES[-1])
@@ -106,11 +111,28 @@ def _bright(
     x, y = np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
     inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
     x, y = x[inside], y[inside]
-    # the typical noise of a frame needs one pixel in sixteen
-    noise = np.sqrt(np.median(filtered.signal_variance[::4, ::4]))
-    snr = (filtered.static_signal[y, x] / max(noise, 1e-30)).astype(np.float64)
+    snr = (filtered.static_signal[y, x] / _typical_noise(filtered)).astype(np.float64)
     keep = (snr > _MIN_SNR) & ~filtered.bad[y, x]
     return x[keep], y[keep], snr[keep]
+
+
+def _hidden(filtered: Filtered) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Peaks as bright of what was subtracted, on pixels without a difference."""
+    light, least = filtered.static_signal, np.float32(_MIN_SNR) * _typical_noise(filtered)
+    y, x = np.nonzero(filtered.bad & (light > least))
+    ny, nx = light.shape
+    inside = (x > 0) & (x < nx - 1) & (y > 0) & (y < ny - 1)
+    y, x = y[inside], x[inside]
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            is_peak = light[y, x] >= light[y + dy, x + dx]
+            y, x = y[is_peak], x[is_peak]
+    return x, y
+
+
+def _typical_noise(filtered: Filtered) -> np.float32:
+    """Noise of the signal; one pixel in sixteen tells it of a frame."""
+    return np.float32(max(np.sqrt(np.median(filtered.signal_variance[::4, ::4])), 1e-30))
 
 
 def _ring_shares(filtered: Filtered, x: int, y: int) -> Float64:

@@ -13,6 +13,7 @@ from astrid_site.imaging.errors import NoWorkError
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField
+from differencing.algorithms.missing_light import fill_missing_light
 from preprocessing.algorithms.smoothing import STRIP, StripFilter
 
 FloatArray = NDArray[np.float32]
@@ -140,6 +141,12 @@ def prepare_pair(
     filled_template = interpolate_bad(
         template.data, template_variance, bad_template, fwhm_pix=width, in_place=in_place
     )
+    planes = (
+        (filled, filled_template, science.mask, bad_science, bad_template),
+        (filled_template, filled, template.mask, bad_template, bad_science),
+    )
+    for frame, other, own_mask, own_bad, other_bad in planes:
+        fill_missing_light(frame, other, mask=own_mask, other_bad=other_bad, bad=own_bad)
     return Pair(
         science=filled[0],
         template=filled_template[0],

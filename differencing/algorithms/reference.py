@@ -12,6 +12,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskArray, MaskPlane, is_bad
 from astrid_site.imaging.psf import PsfField, position_terms
+from differencing.algorithms.uneven_psf import squared_widths, uneven_psf_variance
 from differencing.algorithms.unsettled import Disagreement
 from preprocessing.algorithms.preprocess import PreprocessConfig, Preprocessed, preprocess_image
 
@@ -106,7 +107,9 @@ def coadd(
     data, variance = np.zeros((ny, nx), np.float32), np.zeros((ny, nx), np.float32)
     coverage, n_clipped = np.zeros((ny, nx), np.uint16), 0
     main = [i for i in range(len(images)) if i not in spare]
-    shares = np.zeros(len(images))
+    shares, widening = np.zeros(len(images)), np.zeros((ny, nx), np.float32)
+    widths = squared_widths([_psf(image) for image in images])
+    widths -= np.average(widths[main], weights=weights[main])
     for top in range(0, ny, _BLOCK_ROWS):
         rows = slice(top, min(top + _BLOCK_ROWS, ny))
         stack = _Stack.of(images, scales, rows)
@@ -120,12 +123,14 @@ def coadd(
         data[rows] = (share * stack.data).sum(axis=0)
         variance[rows] = (share**2 * stack.variance).sum(axis=0)
         coverage[rows] = keep.sum(axis=0)
+        widening[rows] = np.tensordot(widths, share, 1)
         shares += share.sum(axis=(1, 2)) / (ny * nx)
+    psf = combine_psfs([_psf(images[i]) for i in main], weights=weights[main])
     image = images[0].with_(
         data=data,
-        variance=variance,
+        variance=variance + uneven_psf_variance(data, variance, widening=widening, psf=psf),
         mask=_combined_mask([images[i] for i in main], coverage, disagreement),
-        psf=combine_psfs([_psf(images[i]) for i in main], weights=weights[main]),
+        psf=psf,
         exposure_s=_total_exposure([images[i] for i in main]),
         # a mean of n frames has the photon noise of n times the gain
         gain=None if images[0].gain is None else images[0].gain * _effective(weights[main]),

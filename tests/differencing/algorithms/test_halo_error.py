@@ -65,3 +65,13 @@ def test_a_field_of_galaxies_has_no_halo_error(field: tuple[Filtered, StarList])
     error = measure_halo_error(filtered, galaxies)
     assert not error.share.any()
     assert add_halo_error(filtered, galaxies, error) is filtered
+
+
+def test_a_star_whose_middle_is_masked_has_its_halo(field: tuple[Filtered, StarList]) -> None:
+    filtered, stars = field
+    error = measure_halo_error(filtered, stars)
+    filtered.bad[38:43, 38:43] = True
+    # masked, it is no star of the science image
+    left = np.flatnonzero((stars.x != 40) | (stars.y != 40))
+    wider = add_halo_error(filtered, stars.select(left), error)
+    assert wider.signal_variance[40, 50] == pytest.approx(1 + (SHARE * LIGHT) ** 2, rel=0.1)

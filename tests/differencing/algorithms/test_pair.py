@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from astrid_site.imaging.masks import MaskPlane
+from differencing.algorithms.missing_light import fill_missing_light
 from differencing.algorithms.pair import cut_stars, interpolate_bad
 
 SHAPE = (90, 120)
@@ -95,3 +97,34 @@ def test_a_star_that_the_edge_cuts_takes_its_surroundings_out() -> None:
     assert cut[:, 60:].sum() == 0
     good[0, 40] = good[79, 0] = True
     assert not cut_stars(data, variance, good, fwhm_pix=3.0).any()
+
+
+def stars(*, fwhm: float, scale: float) -> np.ndarray:
+    """Three stars on sky of unit noise; the middle one lies across row 45."""
+    rows, columns = np.indices(SHAPE)
+    data = np.random.default_rng(4).normal(0.0, 1.0, SHAPE)
+    for x, y in ((20, 20), (60, 42), (100, 70)):
+        squares = (columns - x) ** 2 + (rows - y) ** 2
+        data += scale * 4000.0 * np.exp(-squares / (2.0 * (fwhm / 2.355) ** 2))
+    return data.astype(np.float32)
+
+
+def test_light_beyond_the_edge_of_one_frame_is_taken_from_the_other() -> None:
+    whole, other = stars(fwhm=3.0, scale=0.25), stars(fwhm=3.2, scale=1.0)
+    mask = np.zeros(SHAPE, np.uint16)
+    mask[45:60] = MaskPlane.NO_DATA
+    bad, data = mask > 0, whole.copy()
+    data[bad] = 0.0
+    variance, one = np.ones(SHAPE, np.float32), np.ones(SHAPE, np.float32)
+    fill_missing_light(
+        (data, variance), (other, one), mask=mask, other_bad=np.zeros(SHAPE, bool), bad=bad
+    )
+    lit = bad & (other > 5.0)
+    assert lit.sum() >= 15
+    # the PSFs differ by 7 %; the error says so, and noise of one comes on top
+    assert np.abs((data - whole)[lit] / np.sqrt(variance[lit])).max() < 3.0
+    assert variance[lit] == pytest.approx(1.0 + (0.3 * data[lit]) ** 2, rel=1e-4)
+    # faint sky is not copied, and nothing that was measured is touched
+    assert (data[bad & ~lit] == 0.0).all()
+    assert np.array_equal(data[~bad], whole[~bad])
+    assert (variance[~lit] == 1.0).all()

@@ -8,7 +8,7 @@ import pytest
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import MaskPlane
 from astrid_site.imaging.psf import constant_psf
-from differencing.algorithms.reference import coadd, measure_coadd
+from differencing.algorithms.reference import coadd, combine_psfs, measure_coadd
 from differencing.algorithms.unsettled import find_disagreement
 
 SHAPE = (96, 120)
@@ -159,3 +159,25 @@ def test_a_psf_that_the_stars_cannot_give_is_the_mean_of_the_epochs() -> None:
     # blank sky: no star at all
     assert remarks
     assert measured.image.psf is combined.psf
+
+
+def test_a_star_of_which_one_epoch_has_a_part_has_the_error_of_its_uneven_psf() -> None:
+    widths, weights = (2.4, 3.0), np.array([0.5, 0.5])
+    images = [make_image(i, fwhm=w, source=400_000.0) for i, w in enumerate(widths)]
+    whole = coadd([make_image(i, fwhm=w, source=400_000.0) for i, w in enumerate(widths)])
+    # the edge of the sharper frame lies on the star's wing; below it the other one is alone
+    images[0].mask[:47] = MaskPlane.NO_DATA
+    combined = coadd(images)
+    psf = combine_psfs([i.psf for i in images if i.psf is not None], weights=weights)
+    expected = np.zeros(SHAPE, np.float32)
+    expected[40:61, 50:71] = 400_000.0 * psf.at(60.0, 50.0)[0]
+    assert combined.image.variance is not None
+    assert whole.image.variance is not None
+    pulls = np.abs(combined.image.data - expected) / np.sqrt(combined.image.variance)
+    noise = np.where(np.arange(SHAPE[0]) < 47, 25.0, 12.5)[:, None]
+    alone = np.abs(combined.image.data - expected) / np.sqrt(noise)
+    assert alone[:47].max() > 20.0
+    assert pulls[:47].max() < 5.0
+    # where both are, and on blank sky, nothing is added
+    assert np.array_equal(combined.image.variance[47:], whole.image.variance[47:])
+    assert combined.image.variance[:35] == pytest.approx(25.0)
