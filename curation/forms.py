@@ -6,6 +6,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from django import forms
+from django.http import QueryDict
 
 from curation.models import ConsensusRule, Verdict
 from curation.selectors import current_rule
@@ -35,6 +36,35 @@ class VerdictForm(forms.Form):
         if cleaned.get("reason") and cleaned.get("label") != Verdict.Label.BOGUS:
             cleaned["reason"] = ""
         return cleaned
+
+
+class ManyForm(forms.Form):
+    """A page of many: what was shown, what was pulled out, and the key of the page."""
+
+    batch = forms.UUIDField()
+    shown = forms.TypedMultipleChoiceField(coerce=UUID)
+    kept = forms.TypedMultipleChoiceField(coerce=UUID, required=False)
+
+    def __init__(self, data: QueryDict) -> None:
+        super().__init__(data)
+        # whatever was shown may be chosen; whether it exists is the service's to say
+        names = [(word, word) for word in data.getlist("shown")[:200] if _is_uuid(word)]
+        for field in ("shown", "kept"):
+            self.fields[field].choices = names  # type: ignore[attr-defined]
+
+
+def _is_uuid(word: str) -> bool:
+    try:
+        UUID(word)
+    except ValueError:
+        return False
+    return True
+
+
+class BatchForm(forms.Form):
+    """The key of a page of many."""
+
+    batch = forms.UUIDField()
 
 
 class LeaveForm(forms.Form):

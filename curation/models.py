@@ -75,6 +75,13 @@ class Verdict(UUIDModel):
         editable=False,
         help_text="Drawn where the decision was taken: sent again, it is stored once.",
     )
+    batch = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="Of verdicts given at once on a page of many.",
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -128,6 +135,41 @@ class Assignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.unit} held by {self.curator_id}"
+
+
+class SpotCheck(UUIDModel):
+    """One of many that a person called bogus at once, shown to them again by itself.
+
+    What they say then measures how often something slips through a page of many.
+    """
+
+    detection = models.ForeignKey(Detection, on_delete=models.CASCADE, related_name="+")
+    curator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    batch = models.UUIDField(help_text="The page of many it was on.")
+    answered_at = models.DateTimeField(null=True, blank=True)
+    label = models.CharField(
+        max_length=12, choices=Verdict.Label, blank=True, help_text="What they said then."
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["curator", "detection", "batch"], name="curation_checked_once"
+            ),
+            models.CheckConstraint(
+                name="curation_check_is_answered_or_not",
+                condition=Q(answered_at__isnull=True, label="")
+                | (Q(answered_at__isnull=False) & ~Q(label="")),
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["curator", "answered_at"], name="curation_my_checks")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.detection_id} by {self.curator_id}: {self.label or 'open'}"
 
 
 class ConsensusRule(UUIDModel):

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, UUIDField
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    UUIDField,
+    When,
+)
 from django.db.models.functions import Abs, Coalesce
 from django.utils import timezone
 
 from catalog.models import AstroObject, ObjectDetection
 from curation.algorithms.consensus import Rule, Standing
-from curation.models import Assignment, Consensus, ConsensusRule, Verdict
+from curation.models import Assignment, Consensus, ConsensusRule, SpotCheck, Verdict
 from detection.models import Detection
 from detection.selectors import with_pixels
 from observations.models import Survey
@@ -25,6 +36,18 @@ if TYPE_CHECKING:
 
 #: A page that was not heard of for so long is closed, or its network is gone.
 PRESENT_WITHIN = timedelta(seconds=45)
+
+
+Order = Sequence[Any]
+BEST_FIRST: Order = (F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")
+WORST_FIRST: Order = (F("real_bogus").asc(nulls_last=True), Abs("score"), "id")
+
+
+def named_first(keys: Collection[UUID]) -> Order:
+    """Best first, but these detections before all others."""
+    if not keys:
+        return BEST_FIRST
+    return (Case(When(pk__in=list(keys), then=0), default=1), *BEST_FIRST)
 
 
 def current_verdicts(
@@ -102,9 +125,7 @@ def best_candidates(units: Collection[UUID]) -> dict[UUID, Detection]:
     owners = dict(links.values_list("detection_id", "astro_object_id"))
     rows = with_pixels(Detection.objects.filter(Q(pk__in=owners) | Q(pk__in=units)))
     chosen: dict[UUID, Detection] = {}
-    for row in rows.select_related("observation__survey").order_by(
-        F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id"
-    ):
+    for row in rows.select_related("observation__survey").order_by(*BEST_FIRST):
         chosen.setdefault(owners.get(row.pk, row.pk), row)
     return chosen
 
@@ -164,10 +185,11 @@ def next_candidates(
     limit: int = 10,
     exclude: Collection[UUID] = (),
     survey: Survey | None = None,
+    order: Order = BEST_FIRST,
 ) -> list[Detection]:
     """Detections this curator should decide next, best first, one for each object.
 
-    With a ``survey``, only detections on its frames.
+    With a ``survey``, only detections on its frames; in another ``order``, that one's first.
 
     The best of an object is the one with the highest real-bogus score, then the highest |score|.
     Objects of which the curator has decided any detection are done. Unscored candidates follow
@@ -177,7 +199,7 @@ def next_candidates(
         return []
     chosen: list[Detection] = []
     seen: set[UUID] = set()
-    rows = _open_detections(curator, exclude=exclude, survey=survey)
+    rows = _open_detections(curator, exclude=exclude, survey=survey).order_by(*order)
     # an object seen in many epochs must not cost a query each: read on in pages of a few times
     # the limit until enough objects are there
     page = 8 * limit
@@ -229,7 +251,7 @@ def _owner_of_row() -> QuerySet[ObjectDetection, UUID]:
 def _open_detections(
     curator: User, *, exclude: Collection[UUID], survey: Survey | None
 ) -> QuerySet[Detection]:
-    """Kept detections of active surveys, of objects this curator has not decided, best first.
+    """Kept detections of active surveys, of objects this curator has not decided.
 
     Objects that as many others as are wanted decided, or are looking at, are not among them, nor
     those about which nobody else need be asked.
@@ -256,8 +278,37 @@ def _open_detections(
         )
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey")
-        .order_by(F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")
     )
+
+
+def pending_checks(
+    curator: User, *, exclude: Collection[UUID] = (), survey: Survey | None = None
+) -> QuerySet[Detection]:
+    """Candidates that this curator called bogus among many, to be shown by themselves."""
+    wanted = Q(observation__survey=survey) if survey else Q()
+    open_ones = SpotCheck.objects.filter(curator=curator, answered_at=None)
+    rows = Detection.objects.filter(wanted, pk__in=open_ones.values("detection"))
+    return (
+        with_pixels(rows)
+        .exclude(pk__in=list(exclude))
+        .select_related("observation", "observation__survey")
+        .order_by("id")
+    )
+
+
+def undecided(curator: User, keys: Collection[UUID]) -> list[UUID]:
+    """Those of some candidates of whose objects this curator has decided nothing, in order."""
+    units = units_of(keys)
+    done = {
+        unit for unit, row in answers_about(set(units.values())) if row.curator_id == curator.pk
+    }
+    return [key for key in keys if units[key] not in done]
+
+
+def slips(curator: User) -> tuple[int, int]:
+    """Of what came back to a curator: how many were answered, and how many not as bogus."""
+    answered = SpotCheck.objects.filter(curator=curator, answered_at__isnull=False)
+    return answered.count(), answered.exclude(label=Verdict.Label.BOGUS).count()
 
 
 def open_count(curator: User, *, survey: Survey | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from curation.views import together, vetting
+from curation.views import mosaic, together, vetting
 
 app_name = "curation"
 urlpatterns = [
@@ -14,6 +14,9 @@ urlpatterns = [
     path("undo/", vetting.undo, name="undo"),
     path("presence/", vetting.presence, name="presence"),
     path("leave/", vetting.leave, name="leave"),
+    path("many/", mosaic.many, name="many"),
+    path("many/decide/", mosaic.decide, name="decide_many"),
+    path("many/undo/", mosaic.undo, name="undo_many"),
     path("together/", together.overview, name="together"),
     path("together/rule/", together.make_rule, name="make_rule"),
     path("<uuid:detection_id>/", vetting.vet_candidate, name="vet_candidate"),

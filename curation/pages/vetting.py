@@ -21,6 +21,7 @@ from astrid_site.imaging.pyramid import MISSING, SOFTENING
 from catalog import pages as catalog_pages
 from catalog.models import AstroObject
 from catalog.selectors import object_of
+from catalog.selectors.context import KindContext, context_of, context_words
 from curation import selectors, services
 from curation.models import Verdict
 from detection import pages as detection_pages
@@ -70,7 +71,13 @@ class Card:
     total_charts: catalog_pages.ChartPair | None
     n_points: int
     verdict: Verdict | None
+    known: list[KindContext]
     others: list[Verdict]
+
+    @property
+    def known_words(self) -> str:
+        """What lists held here know of its place, in one line."""
+        return context_words(self.known)
 
     @property
     def title(self) -> str:
@@ -189,10 +196,21 @@ def find_detection(detection_id: UUID) -> Detection | None:
 
 
 def next_cards(
-    curator: User, *, limit: int, exclude: Collection[UUID] = (), survey: Survey | None = None
+    curator: User,
+    *,
+    limit: int,
+    exclude: Collection[UUID] = (),
+    survey: Survey | None = None,
+    first: Collection[UUID] = (),
 ) -> list[Card]:
-    """Cards of the next candidates for this person, to whom they are assigned from now on."""
-    chosen = services.take_candidates(curator, limit=limit, held=exclude, survey=survey)
+    """Cards of the next candidates for this person, to whom they are assigned from now on.
+
+    Those named ``first``, pulled out of a page of many, come before all others.
+    """
+    order = selectors.named_first(first)
+    chosen = services.take_with_checks(
+        curator, limit=limit, held=exclude, survey=survey, order=order
+    )
     return [make_card(detection, curator) for detection in chosen]
 
 
@@ -200,8 +218,11 @@ def make_card(detection: Detection, curator: User, *, is_settling: bool = False)
     """Gather one card; what others say is on it once I have said mine, or am to settle it."""
     astro_object = object_of(detection.pk)
     unit = astro_object.pk if astro_object is not None else detection.pk
+    mine = selectors.current_verdict(detection, curator)
+    if mine is not None and selectors.pending_checks(curator).filter(pk=detection.pk).exists():
+        mine = None  # it came back to be looked at afresh
     answers = [verdict for _, verdict in selectors.answers_about([unit])]
-    is_told = is_settling or any(verdict.curator_id == curator.pk for verdict in answers)
+    is_told = is_settling or mine is not None
     curve = catalog_pages.light_curve(astro_object, current=detection.observation_id, height=210)
     cutouts = detection_pages.view_cutouts(detection)
     return Card(
@@ -214,9 +235,17 @@ def make_card(detection: Detection, curator: User, *, is_settling: bool = False)
         charts=curve.telling,
         total_charts=curve.total,
         n_points=curve.n_points,
-        verdict=selectors.current_verdict(detection, curator),
+        known=_known(detection),
+        verdict=mine,
         others=[v for v in answers if v.curator_id != curator.pk] if is_told else [],
     )
+
+
+def _known(detection: Detection) -> list[KindContext]:
+    """What lists know of a candidate's place when it was seen; nothing without a place."""
+    if detection.ra is None or detection.dec is None:
+        return []
+    return context_of(detection.ra, detection.dec, mjd=detection.observation.mid_mjd)
 
 
 def view_pictures(detection: Detection, cutouts: detection_pages.CutoutView) -> PictureView:
@@ -289,6 +318,7 @@ def tally(curator: User, *, survey: Survey | None = None) -> Tally:
     seconds = [s for s in recent.values_list("seconds", flat=True) if s is not None]
     return Tally(
         n_decided=recent.count(),
-        n_waiting=selectors.open_count(curator, survey=survey),
+        n_waiting=selectors.open_count(curator, survey=survey)
+        + selectors.pending_checks(curator, survey=survey).count(),
         median_seconds=statistics.median(seconds) if seconds else None,
     )

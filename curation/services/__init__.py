@@ -5,19 +5,25 @@ from curation.services.assignments import (
     give_back,
     keep_assignments,
     take_candidates,
+    take_with_checks,
 )
 from curation.services.consensus import CONSENSUS, make_rule, run_consensus
+from curation.services.mosaic import MAX_AT_ONCE, judge_many, take_back_many
 from curation.services.verdicts import give_verdict, stored_decision, withdraw_verdict
 
 __all__ = [
     "CONSENSUS",
     "HELD_FOR",
+    "MAX_AT_ONCE",
     "give_back",
     "give_verdict",
+    "judge_many",
     "keep_assignments",
     "make_rule",
     "run_consensus",
     "stored_decision",
+    "take_back_many",
     "take_candidates",
+    "take_with_checks",
     "withdraw_verdict",
 ]

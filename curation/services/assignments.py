@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from curation.models import Assignment
-from curation.selectors import next_candidates, units_of
+from curation.selectors import BEST_FIRST, Order, next_candidates, pending_checks, units_of
 from detection.models import Detection
 from observations.models import Survey
 
@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 #: A candidate that was given to somebody stays assigned for so long; an open page renews it.
 HELD_FOR = timedelta(minutes=15)
+#: One of so many in the queue may be one that came back to be checked.
+NEW_FOR_A_CHECK = 4
 _QUEUE_LOCK = 0x41737472_5155  # any fixed number: "AstrQU" in ASCII
 
 
 def take_candidates(
-    curator: User, *, limit: int, held: Collection[UUID] = (), survey: Survey | None = None
+    curator: User,
+    *,
+    limit: int,
+    held: Collection[UUID] = (),
+    survey: Survey | None = None,
+    order: Order = BEST_FIRST,
 ) -> list[Detection]:
     """Assign the next candidates to a curator; those already held are renewed.
 
@@ -33,9 +40,27 @@ def take_candidates(
     with transaction.atomic():
         _one_at_a_time()
         _renew(curator, held)
-        chosen = next_candidates(curator, limit=limit, exclude=held, survey=survey)
+        chosen = next_candidates(curator, limit=limit, exclude=held, survey=survey, order=order)
         assign(curator, sorted(set(units_of([row.pk for row in chosen]).values())))
     return chosen
+
+
+def take_with_checks(
+    curator: User,
+    *,
+    limit: int,
+    held: Collection[UUID] = (),
+    survey: Survey | None = None,
+    order: Order = BEST_FIRST,
+) -> list[Detection]:
+    """As ``take_candidates``; what is to be checked again comes among the others, unannounced."""
+    checks = list(pending_checks(curator, exclude=held, survey=survey)[:limit])
+    chosen = take_candidates(curator, limit=limit, held=held, survey=survey, order=order)
+    # among four one that came back, and more only where nothing else waits
+    room = max(limit - len(chosen), limit // NEW_FOR_A_CHECK)
+    for place, check in enumerate(checks[:room], start=1):
+        chosen.insert(place * NEW_FOR_A_CHECK - 1, check)
+    return chosen[:limit]
 
 
 def _one_at_a_time() -> None:

@@ -14,6 +14,7 @@ from astrid_site.core.provenance import code_version
 from catalog.selectors import object_of
 from curation.models import Verdict
 from curation.services.assignments import assign
+from curation.services.checks import answer_check
 from curation.services.consensus import follow_verdicts
 from detection.models import Detection
 
@@ -30,6 +31,7 @@ class Said(TypedDict, total=False):
     seconds: float | None
     tier: str
     rating: int | None
+    batch: UUID | None
 
 
 def give_verdict(
@@ -56,6 +58,7 @@ def give_verdict(
         last = _lock_last(detection, curator, round)
         if (before := stored_decision(curator, decision)) is not None:
             return before
+        answer_check(detection, curator, label=said["label"])
         if last is not None and _is_same(last, said):
             return last
         verdict = _append(

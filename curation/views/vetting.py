@@ -30,6 +30,8 @@ from observations.selectors import simulated_names
 MAX_AHEAD = 10
 #: Up to when a page was heard of; its farewell says so again.
 HEARD_AT = "X-AstrID-Heard-At"
+#: Where the session keeps what was pulled out of pages of many.
+PULLED_OUT = "vet-pulled-out"
 
 
 def _stretch(request: HttpRequest) -> str:
@@ -37,7 +39,12 @@ def _stretch(request: HttpRequest) -> str:
     return asked if asked in STRETCHES else STRETCHES[0]
 
 
-def _survey(request: HttpRequest) -> Survey | None:
+def pulled_out(request: HttpRequest) -> list[UUID]:
+    """What this person pulled out of pages of many, to be looked at first."""
+    return [UUID(word) for word in request.session.get(PULLED_OUT, [])]
+
+
+def survey_of(request: HttpRequest) -> Survey | None:
     """The survey the queue is narrowed to, which every step keeps; None for all of them."""
     asked = request.POST.get("survey") or request.GET.get("survey")
     if not asked:
@@ -52,7 +59,7 @@ def _survey(request: HttpRequest) -> Survey | None:
 
 
 def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
-    survey = _survey(request)
+    survey = survey_of(request)
     surveys = Survey.objects.filter(is_active=True).order_by("name")
     told: dict[str, Any] = {}
     if card is not None:  # each card says it of its own frame
@@ -84,7 +91,9 @@ def _wants_json(request: HttpRequest) -> bool:
 @require_GET
 def vet(request: HttpRequest) -> HttpResponse:
     """The best candidate that I have not decided."""
-    cards = pages.next_cards(signed_in(request), limit=1, survey=_survey(request))
+    cards = pages.next_cards(
+        signed_in(request), limit=1, survey=survey_of(request), first=pulled_out(request)
+    )
     return render(request, "curation/vet.html", _context(request, cards[0] if cards else None))
 
 
@@ -127,7 +136,11 @@ def queue(request: HttpRequest) -> HttpResponse:
     asked = request.GET.get("limit", "5")
     limit = min(int(asked), MAX_AHEAD) if asked.isdigit() else 5
     cards = pages.next_cards(
-        signed_in(request), limit=limit, exclude=exclude, survey=_survey(request)
+        signed_in(request),
+        limit=limit,
+        exclude=exclude,
+        survey=survey_of(request),
+        first=pulled_out(request),
     )
     answer = render(request, "curation/partials/cards.html", {"cards": cards})
     answer[HEARD_AT] = timezone.now().isoformat()
@@ -239,7 +252,7 @@ def _to_vet(request: HttpRequest) -> HttpResponse:
 
 def _address(request: HttpRequest, name: str, *args: object) -> str:
     """A page of the queue, at the stretch and of the survey the form was sent with."""
-    stretch, survey = request.POST.get("stretch", ""), _survey(request)
+    stretch, survey = request.POST.get("stretch", ""), survey_of(request)
     kept = {"stretch": stretch} if stretch in STRETCHES[1:] else {}
     kept |= {"survey": survey.slug} if survey else {}
     return reverse(name, args=args) + (f"?{urlencode(kept)}" if kept else "")

@@ -72,7 +72,7 @@ def test_an_expert_settles_what_others_dispute_and_may_take_it_back() -> None:
     "wrong", [{"tier": "king"}, {"rating": 3}, {"tier": "expert", "rating": 6}]
 )
 def test_a_word_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ApplicationError, match="tier|rating"):
+    with pytest.raises(ApplicationError, match=r"tier|rating"):
         give_verdict(make_detection(), make_user(), label="real", **wrong)
     assert not Consensus.objects.exists()
 

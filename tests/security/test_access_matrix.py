@@ -25,6 +25,7 @@ from curation.models import Assignment
 from detection.models import ScoringModel
 from differencing.models import DifferenceRun
 from preprocessing.models import CalibrationMaster
+from tests.detection.factories import make_dataset, make_training
 from tests.web.factories import World
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -73,6 +74,8 @@ TABLE: dict[str, dict[str, int]] = {
     "curation:make_rule": {"POST": RESEARCHER},
     "catalog:list": reads(VIEWER),
     "catalog:watched": reads(VIEWER),
+    "catalog:state": {"POST": CURATOR},
+    "catalog:withdraw": {"POST": CURATOR},
     "catalog:save_search": {"POST": VIEWER},
     "catalog:forget_search": {"POST": VIEWER},
     "catalog:without_place": reads(VIEWER),
@@ -85,6 +88,15 @@ TABLE: dict[str, dict[str, int]] = {
     "models:promote": {"POST": RESEARCHER},
     "models:roll_back": {"POST": RESEARCHER},
     "models:role": {"POST": RESEARCHER},
+    "datasets:list": reads(VIEWER),
+    "datasets:build": {"POST": CURATOR},
+    "datasets:detail": reads(VIEWER),
+    "datasets:mosaic": reads(VIEWER),
+    "datasets:cancel": {"POST": CURATOR},
+    "datasets:train": {"POST": RESEARCHER},
+    "datasets:training": reads(VIEWER),
+    "datasets:stop_training": {"POST": RESEARCHER},
+    "datasets:go_on": {"POST": RESEARCHER},
     "accounts:login": reads(ANYBODY, POST=ANYBODY, PUT=ANYBODY),
     "accounts:logout": {"POST": ANYBODY},
     "accounts:password": reads(VIEWER, POST=VIEWER, PUT=VIEWER),
@@ -115,17 +127,26 @@ TABLE: dict[str, dict[str, int]] = {
     "api:camera-list": reads(VIEWER),
     "api:master-list": reads(VIEWER),
     "api:master-detail": reads(VIEWER),
+    "api:dataset-list": reads(VIEWER, POST=CURATOR),
+    "api:dataset-detail": reads(VIEWER),
+    "api:dataset-manifest": reads(VIEWER),
+    "api:dataset-train": {"POST": RESEARCHER},
+    "api:training-list": reads(VIEWER),
+    "api:training-detail": reads(VIEWER),
     "api:model-list": reads(VIEWER),
     "api:model-detail": reads(VIEWER),
     "api:model-gate": reads(VIEWER),
     "api:model-promote": {"POST": RESEARCHER},
     "api:model-roll-back": {"POST": RESEARCHER},
     "api:object-list": reads(VIEWER),
+    "api:object-context": reads(VIEWER),
     "api:object-cone": reads(VIEWER),
     "api:object-detail": reads(VIEWER),
     "api:object-search": reads(VIEWER),
     "api:object-export": reads(VIEWER),
     "api:object-curve": reads(VIEWER),
+    "api:object-statements": reads(VIEWER, POST=CURATOR),
+    "api:statement-detail": {"DELETE": CURATOR},
     "api:coverage": reads(VIEWER),
     "api:search-list": reads(VIEWER, POST=VIEWER),
     "api:search-detail": {"DELETE": VIEWER},
@@ -180,12 +201,15 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "api:object-export": {"file_format": "csv"},
         "api:object-curve": {"pk": thing.pk, "file_format": "fits"},
         "api:search-detail": {"pk": uuid4()},
+        "api:statement-detail": {"pk": uuid4()},
     }
     master = CalibrationMaster.objects.all()[0]
     pk = {"observation": frame.pk, "candidate": candidate.pk, "object": thing.pk}
     pk["master"] = master.pk
     model = ScoringModel.objects.get(role=ScoringModel.Role.CHAMPION)
     pk["model"] = model.pk
+    dataset, training = make_dataset(), make_training()
+    pk |= {"dataset": dataset.pk, "training": training.pk}
     general = {
         "observation_id": frame.pk,
         "object_id": thing.pk,
@@ -194,8 +218,11 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "reference_id": run.reference_id,
         "key_id": key.pk,
         "search_id": uuid4(),
+        "statement_id": uuid4(),
         "master_id": master.pk,
         "model_id": model.pk,
+        "dataset_id": dataset.pk,
+        "training_id": training.pk,
     }
     return {
         name: by_name.get(name)

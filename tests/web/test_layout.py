@@ -27,6 +27,7 @@ PAGES: dict[str, Callable[[World], str]] = {
     "reference": lambda w: f"/references/{w.detections[0].run.difference_run.reference_id}/",
     "calibration": lambda w: "/calibration/",
     "vet": lambda w: "/vet/",
+    "many": lambda w: "/vet/many/",
     "together": lambda w: "/vet/together/",
     "vet, one survey": lambda w: "/vet/?survey=real-sky",
     "objects": lambda w: "/objects/",
