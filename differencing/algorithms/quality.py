@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from differencing.algorithms.score import ModelError, NoiseTruth, ScoreTruth, robust_width
+from differencing.algorithms.score import (
+    ModelError,
+    NoiseTruth,
+    ScoreTruth,
+    robust_width,
+    row_batches,
+)
 from differencing.algorithms.subtraction import Metric, Stars, Subtraction, Verdict
 from differencing.algorithms.tiles import Filtered
 
@@ -131,8 +137,7 @@ def _science_stars_left(filtered: Filtered, stars: Stars) -> float | None:
 def _reference_stars_left(filtered: Filtered) -> float | None:
     """Share of the bright peaks of what was subtracted that are left; None with too few."""
     light = filtered.static_signal
-    is_bright = np.square(light) > _MIN_SNR**2 * filtered.signal_variance
-    y, x = np.nonzero(is_bright & (light > 0) & (filtered.signal_variance > 0) & ~filtered.bad)
+    y, x = _bright_pixels(filtered)
     ny, nx = light.shape
     reach = max(1, round(filtered.psf.fwhm_pix))
     inside = (x >= reach) & (x < nx - reach) & (y >= reach) & (y < ny - reach)
@@ -146,6 +151,18 @@ def _reference_stars_left(filtered: Filtered) -> float | None:
         return None
     y, x = y[brightest], x[brightest]
     return float(np.mean(np.abs(filtered.signal[y, x]) > 0.5 * light[y, x]))
+
+
+def _bright_pixels(filtered: Filtered) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the good pixels at which what was subtracted is bright."""
+    found = []
+    for rows in row_batches(len(filtered.bad)):
+        light, variance = filtered.static_signal[rows], filtered.signal_variance[rows]
+        is_bright = np.square(light) > np.float32(_MIN_SNR**2) * variance
+        is_bright &= (light > 0) & (variance > 0) & ~filtered.bad[rows]
+        found.append(np.flatnonzero(is_bright) + rows.start * light.shape[1])
+    y, x = np.divmod(np.concatenate(found), filtered.bad.shape[1])
+    return y, x
 
 
 def _fit_star(filtered: Filtered, x: int, y: int) -> tuple[float, ...] | None:

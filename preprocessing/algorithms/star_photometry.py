@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from astrid_site.imaging.image import Image
 from astrid_site.imaging.masks import BoolArray, is_bad
@@ -65,8 +64,8 @@ def fit_star_fluxes(image: Image, stars: StarList, *, max_stars: int = 1000) -> 
 
     Notes
     -----
-    All fitted sources are rendered into one model frame; each is refitted on the residual plus
-    its own model until the fluxes settle, as crowded-field photometry does.
+    Each source is refitted on what the models of all others leave of the frame until the fluxes
+    settle, as crowded-field photometry does.
 
     References
     ----------
@@ -96,19 +95,15 @@ def _fit_together(image: Image, psf: PsfField, stars: StarList) -> _Fits:
     """Fit all sources, each on the data less the models of all the others."""
     bad = is_bad(image.mask)
     fits = _Fits(stars.x, stars.y, stars.flux, stars.flux_error, np.ones(len(stars)))
-    ny, nx = image.shape
-    margin = 2 * _used_half(psf)
-    # one for all rounds: to clear what was drawn costs less than fresh pages
-    frame = np.zeros((ny + margin, nx + margin), dtype=np.float32)
     for _ in range(_ROUNDS):
         models = _shifted_psfs(psf, fits.x, fits.y)
-        with _rendered(models, fits, frame) as light:
-            parts = [
-                _refit(
-                    image, psf, fits, models=models, light=light, bad=bad, part=slice(i, i + _BATCH)
-                )
-                for i in range(0, len(stars), _BATCH)
-            ]
+        others = _light_of_others(models, fits, reach=_core_half(psf))
+        parts = [
+            _refit(
+                image, psf, fits, models=models, others=others, bad=bad, part=slice(i, i + _BATCH)
+            )
+            for i in range(0, len(stars), _BATCH)
+        ]
         columns = zip(*parts, strict=True)
         fits = _Fits(*(np.concatenate(column) for column in columns))
     # blended centroids start far off; a fit that went farther found another star
@@ -136,22 +131,32 @@ def _used_half(psf: PsfField) -> int:
     return int(min(psf.size // 2, max(8, round(6.0 * psf.fwhm_pix))))
 
 
-@contextmanager
-def _rendered(
-    models: NDArray[np.float32], fits: _Fits, frame: NDArray[np.float32]
-) -> Iterator[NDArray[np.float32]]:
-    """A frame that shows all fitted sources, drawn on an empty one with a margin around it."""
-    size = models.shape[-1]
-    half = size // 2
-    ny, nx = (length - 2 * half for length in frame.shape)
-    rows = np.clip(np.rint(fits.y).astype(int), 0, ny - 1)
-    columns = np.clip(np.rint(fits.x).astype(int), 0, nx - 1)
-    flux = fits.flux.astype(np.float32)
-    for i, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-        frame[row : row + size, column : column + size] += models[i] * flux[i]
-    yield frame[half : half + ny, half : half + nx]
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        frame[row : row + size, column : column + size] = 0.0
+def _core_half(psf: PsfField) -> int:
+    """Half width of the core that decides the centre [pix]; wings only bring in neighbours."""
+    return int(min(_used_half(psf), max(3, round(1.5 * psf.fwhm_pix))))
+
+
+def _light_of_others(models: NDArray[np.float32], fits: _Fits, *, reach: int) -> Float64:
+    """What all other sources shine on the core of each, shape (n, 2 reach + 1, 2 reach + 1)."""
+    half = models.shape[-1] // 2
+    pixels = np.rint(np.column_stack([fits.y, fits.x])).astype(np.intp)
+    light = np.zeros((len(pixels), 2 * reach + 1, 2 * reach + 1))
+    pairs = cKDTree(pixels).query_pairs(half + reach, p=np.inf, output_type="ndarray")
+    for one, other in pairs.tolist():
+        apart = (pixels[other] - pixels[one]).tolist()
+        for index, source, (dy, dx) in (
+            (one, other, apart),
+            (other, one, (-apart[0], -apart[1])),
+        ):
+            # the core's first pixel lies at ``half - reach - d`` of the other's model
+            y, x = half - reach - dy, half - reach - dx
+            rows = slice(max(y, 0), y + 2 * reach + 1)
+            columns = slice(max(x, 0), x + 2 * reach + 1)
+            part = models[source, rows, columns]
+            top, left = max(-y, 0), max(-x, 0)
+            here = light[index, top : top + part.shape[0], left : left + part.shape[1]]
+            here += part * fits.flux[source]
+    return light
 
 
 def _refit(
@@ -160,21 +165,19 @@ def _refit(
     fits: _Fits,
     *,
     models: NDArray[np.float32],
-    light: NDArray[np.float32],
+    others: Float64,
     bad: BoolArray,
     part: slice,
 ) -> tuple[Float64, Float64, Float64, Float64, Float64]:
     """New positions, fluxes, errors and chi-squared of one batch."""
-    x, y, flux = fits.x[part], fits.y[part], fits.flux[part]
+    x, y = fits.x[part], fits.y[part]
     half = models.shape[-1] // 2
-    # the core decides the centre; far wings only bring in what is left of neighbours
-    reach = int(min(half, max(3, round(1.5 * psf.fwhm_pix))))
+    reach = _core_half(psf)
     inner = slice(half - reach, half + reach + 1)
     variance = np.asarray(image.variance, dtype=np.float32)
     seen = cut(image.data, variance, bad=bad, x=x, y=y, half=reach)
-    explained = cut(light, variance, bad=bad, x=x, y=y, half=reach)
     model = models[part, inner, inner].astype(np.float64)
-    own = seen.data - explained.data + model * flux[:, None, None]
+    own = seen.data - others[part]
     whole = Cutouts(np.where(seen.weight > 0, own, 0.0), seen.weight, seen.column, seen.row)
     fit: StarFit = fit_flux_and_centre(whole, model, model_error=0.01)
     return x + fit.step_x, y + fit.step_y, fit.flux, fit.flux_error, fit.reduced_chi2
