@@ -24,6 +24,14 @@ from astrid_site.core.fields import ListQuery, read_query
 from astrid_site.core.models import Job
 from astrid_site.core.permissions import person
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.dataset_api import (
+    DatasetDetail,
+    DatasetList,
+    DatasetManifest,
+    DatasetTrain,
+    TrainingDetail,
+    TrainingList,
+)
 from astrid_site.explaining.api import ExplainPosition
 from astrid_site.model_api import ModelGate, ModelPromote, ModelRollBack
 from astrid_site.monitoring.api import HealthLive, HealthReady
@@ -215,6 +223,12 @@ urlpatterns = [
     path("cameras/", CameraList.as_view(), name="camera-list"),
     path("masters/", MasterList.as_view(), name="master-list"),
     path("masters/<uuid:pk>/", MasterDetail.as_view(), name="master-detail"),
+    path("datasets/", DatasetList.as_view(), name="dataset-list"),
+    path("datasets/<uuid:pk>/", DatasetDetail.as_view(), name="dataset-detail"),
+    path("datasets/<uuid:pk>/manifest/", DatasetManifest.as_view(), name="dataset-manifest"),
+    path("datasets/<uuid:pk>/train/", DatasetTrain.as_view(), name="dataset-train"),
+    path("trainings/", TrainingList.as_view(), name="training-list"),
+    path("trainings/<uuid:pk>/", TrainingDetail.as_view(), name="training-detail"),
     path("models/", ModelList.as_view(), name="model-list"),
     path("models/<uuid:pk>/", ModelDetail.as_view(), name="model-detail"),
     path("models/<uuid:pk>/gate/", ModelGate.as_view(), name="model-gate"),

@@ -7,6 +7,7 @@ from django.urls import include, path
 
 from astrid_site.core.streams import stream_events
 from astrid_site.views import (
+    datasets,
     errors,
     explain,
     files,
@@ -52,6 +53,17 @@ model_urls = [
     path("<uuid:model_id>/roll-back/", models.roll_back, name="roll_back"),
     path("<uuid:model_id>/role/", models.set_role, name="role"),
 ]
+dataset_urls = [
+    path("", datasets.listing, name="list"),
+    path("build/", datasets.build, name="build"),
+    path("<uuid:dataset_id>/", datasets.detail, name="detail"),
+    path("<uuid:dataset_id>/mosaic.png", datasets.mosaic, name="mosaic"),
+    path("<uuid:dataset_id>/cancel/", datasets.cancel, name="cancel"),
+    path("<uuid:dataset_id>/train/", datasets.train, name="train"),
+    path("trainings/<uuid:training_id>/", datasets.training_detail, name="training"),
+    path("trainings/<uuid:training_id>/cancel/", datasets.stop_training, name="stop_training"),
+    path("trainings/<uuid:training_id>/go-on/", datasets.go_on, name="go_on"),
+]
 handler400 = errors.bad_request
 handler403 = errors.not_allowed
 handler404 = errors.not_found
@@ -69,6 +81,7 @@ urlpatterns = [
     path("objects/", include((object_urls, "catalog"))),
     path("explain/", explain.explain, name="explain"),
     path("models/", include((model_urls, "models"))),
+    path("datasets/", include((dataset_urls, "datasets"))),
     path("account/", include("astrid_site.accounts.urls")),
     path("vo/", include(([path("cone", ConeService.as_view(), name="cone")], "vo"))),
     path("api/v1/", include("astrid_site.api")),

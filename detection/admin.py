@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from astrid_site.core.admin import ReadOnlyAdmin
-from detection.models import Detection, DetectionRun, ScoringModel
+from detection.models import DataSet, Detection, DetectionRun, ScoringModel, TrainingRun
 
 
 @admin.register(DetectionRun)
@@ -45,3 +45,19 @@ class ScoringModelAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "version", "family", "role", "role_since", "is_shipped")
     list_filter = ("role", "family")
+
+
+@admin.register(DataSet)
+class DataSetAdmin(ReadOnlyAdmin):
+    """Data sets; they are built on their pages."""
+
+    list_display = ("name", "version", "digest", "created_at")
+    list_filter = ("name",)
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnlyAdmin):
+    """Trainings with their epochs."""
+
+    list_display = ("dataset", "start", "model", "seconds", "created_at")
+    list_select_related = ("dataset", "start", "model")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 TRAIN = "train_network"
 _WEIGHTS = "trained.safetensors"
 Role = ScoringModel.Role
+#: Of a training on labels: at most so many epochs a member, and what it becomes if no worse.
+_DEFAULTS: Mapping[str, Any] = {"epochs": 12, "seed": 1, "role": Role.CHALLENGER.value}
 
 
 def network_to_start_from() -> ScoringModel:
@@ -79,7 +81,7 @@ def request_training(
         run = TrainingRun.objects.create(
             dataset=dataset,
             start=network_to_start_from(),
-            parameters={"role": Role.CHALLENGER.value, **(parameters or {})},
+            parameters={**_DEFAULTS, **(parameters or {})},
             requested_by=actor,
             code_version=code_version(),
         )

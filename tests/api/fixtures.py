@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from astrid_site.accounts.models import User
 from tests.preprocessing.factories import make_master
+from tests.detection.factories import make_training
 from tests.web.factories import World, make_user, make_work, make_world
 
 ROLES = ("viewer", "curator", "researcher", "admin")
@@ -24,6 +25,7 @@ def world(db: None) -> World:
     made = make_world(n_epochs=1, sources_per_field=1)
     make_work(made.survey)
     make_master(made.survey)
+    make_training()
     return made
 
 

@@ -22,10 +22,9 @@ from astrid_site.accounts import services
 from astrid_site.accounts.models import ApiKey, User
 from astrid_site.core.models import Job
 from curation.models import Assignment
-from detection.models import ScoringModel
+from detection.models import DataSet, ScoringModel, TrainingRun
 from differencing.models import DifferenceRun
 from preprocessing.models import CalibrationMaster
-from tests.detection.factories import make_dataset, make_training
 from tests.web.factories import World
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -208,7 +207,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
     pk["master"] = master.pk
     model = ScoringModel.objects.get(role=ScoringModel.Role.CHAMPION)
     pk["model"] = model.pk
-    dataset, training = make_dataset(), make_training()
+    dataset, training = DataSet.objects.all()[0], TrainingRun.objects.all()[0]
     pk |= {"dataset": dataset.pk, "training": training.pk}
     general = {
         "observation_id": frame.pk,
