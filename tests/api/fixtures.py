@@ -12,8 +12,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from astrid_site.accounts.models import User
-from tests.preprocessing.factories import make_master
 from tests.detection.factories import make_training
+from tests.preprocessing.factories import make_master
 from tests.web.factories import World, make_user, make_work, make_world
 
 ROLES = ("viewer", "curator", "researcher", "admin")
