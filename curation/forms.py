@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from curation.models import ConsensusRule, Verdict
 from curation.selectors import current_rule
+from curation.services import CONDITIONS
 
 DECISIONS = [choice for choice in Verdict.Label.choices if choice[0] != Verdict.Label.WITHDRAWN]
 
@@ -59,6 +60,20 @@ def _is_uuid(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+class SnoozeForm(forms.Form):
+    """What a candidate is put off for."""
+
+    detection = forms.UUIDField()
+    condition = forms.ChoiceField(choices=list(CONDITIONS.items()))
+    magnitude = forms.FloatField(required=False, min_value=-5, max_value=40)
+
+
+class NamedForm(forms.Form):
+    """One candidate."""
+
+    detection = forms.UUIDField()
 
 
 class BatchForm(forms.Form):

@@ -137,6 +137,36 @@ class Assignment(models.Model):
         return f"{self.unit} held by {self.curator_id}"
 
 
+class Snooze(UUIDModel):
+    """An object that one person wants to see again only when something has happened."""
+
+    unit = models.UUIDField(help_text="The object, or the candidate that belongs to none.")
+    curator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    until = models.DateTimeField(null=True, blank=True, help_text="Not before.")
+    n_detections = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Until it has more detections than these."
+    )
+    magnitude = models.FloatField(
+        null=True, blank=True, help_text="Until it was brighter than this (AB, of the difference)."
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["unit", "curator"], name="curation_snoozed_once"),
+            models.CheckConstraint(
+                name="curation_snooze_ends",
+                condition=Q(until__isnull=False)
+                | Q(n_detections__isnull=False)
+                | Q(magnitude__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.unit} put off by {self.curator_id}"
+
+
 class SpotCheck(UUIDModel):
     """One of many that a person called bogus at once, shown to them again by itself.
 

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from catalog.models import AstroObject, ObjectDetection
 from curation.algorithms.consensus import Rule, Standing
-from curation.models import Assignment, Consensus, ConsensusRule, SpotCheck, Verdict
+from curation.models import Assignment, Consensus, ConsensusRule, Snooze, SpotCheck, Verdict
 from detection.models import Detection
 from detection.selectors import with_pixels
 from observations.models import Survey
@@ -41,6 +41,20 @@ PRESENT_WITHIN = timedelta(seconds=45)
 Order = Sequence[Any]
 BEST_FIRST: Order = (F("real_bogus").desc(nulls_last=True), Abs("score").desc(), "id")
 WORST_FIRST: Order = (F("real_bogus").asc(nulls_last=True), Abs("score"), "id")
+
+
+def asleep(curator: User) -> QuerySet[Snooze]:
+    """What a curator put off and of which nothing has happened since."""
+    owner = AstroObject.objects.filter(pk=OuterRef("unit"))
+    rows = Snooze.objects.filter(curator=curator).annotate(
+        n_now=Subquery(owner.values("n_detections")),
+        brightest=Subquery(owner.values("brightest_magnitude")),
+    )
+    return rows.filter(
+        Q(until=None) | Q(until__gt=timezone.now()),
+        Q(n_detections=None) | Q(n_now__lte=F("n_detections")),
+        Q(magnitude=None) | Q(brightest=None) | Q(brightest__gte=F("magnitude")),
+    )
 
 
 def named_first(keys: Collection[UUID]) -> Order:
@@ -254,7 +268,7 @@ def _open_detections(
     """Kept detections of active surveys, of objects this curator has not decided.
 
     Objects that as many others as are wanted decided, or are looking at, are not among them, nor
-    those about which nobody else need be asked.
+    those about which nobody else need be asked or which this curator put off.
     """
     mine = current_verdicts(curator=curator)
     skipped = ObjectDetection.objects.filter(detection__in=list(exclude))
@@ -275,6 +289,7 @@ def _open_detections(
             ~Exists(done),
             ~Exists(full_units(curator).filter(unit=OuterRef("unit"))),
             ~Exists(Consensus.objects.filter(unit=OuterRef("unit"), is_retired=True)),
+            ~Exists(asleep(curator).filter(unit=OuterRef("unit"))),
         )
         .exclude(pk__in=list(exclude))
         .select_related("observation", "observation__survey")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from curation.views import mosaic, together, vetting
+from curation.views import later, mosaic, together, vetting
 
 app_name = "curation"
 urlpatterns = [
@@ -12,6 +12,8 @@ urlpatterns = [
     path("queue/", vetting.queue, name="queue"),
     path("decide/", vetting.decide, name="decide"),
     path("undo/", vetting.undo, name="undo"),
+    path("later/", later.snooze, name="snooze"),
+    path("now/", later.wake, name="wake"),
     path("presence/", vetting.presence, name="presence"),
     path("leave/", vetting.leave, name="leave"),
     path("many/", mosaic.many, name="many"),

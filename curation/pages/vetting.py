@@ -186,6 +186,7 @@ OTHER_KEYS = [
     KeyRow(("n",), "Score image in place of difference / noise"),
     KeyRow(("Tab", "\u2190 \u2191 \u2192 \u2193"), "Into the pictures, then from pixel to pixel"),
     KeyRow(("c",), "Write a comment (Esc leaves it)"),
+    KeyRow(("f",), "For later: put it off until something has happened"),
 ]
 
 

@@ -9,9 +9,11 @@ from curation.services.assignments import (
 )
 from curation.services.consensus import CONSENSUS, make_rule, run_consensus
 from curation.services.mosaic import MAX_AT_ONCE, judge_many, take_back_many
+from curation.services.snoozing import CONDITIONS, snooze, wake
 from curation.services.verdicts import give_verdict, stored_decision, withdraw_verdict
 
 __all__ = [
+    "CONDITIONS",
     "CONSENSUS",
     "HELD_FOR",
     "MAX_AT_ONCE",
@@ -21,9 +23,11 @@ __all__ = [
     "keep_assignments",
     "make_rule",
     "run_consensus",
+    "snooze",
     "stored_decision",
     "take_back_many",
     "take_candidates",
     "take_with_checks",
+    "wake",
     "withdraw_verdict",
 ]

@@ -74,6 +74,7 @@ def _context(request: HttpRequest, card: pages.Card | None) -> dict[str, Any]:
         "tally": pages.tally(signed_in(request), survey=survey),
         "answers": pages.ANSWERS,
         "reasons": pages.REASONS,
+        "conditions": services.CONDITIONS,
         "stretch": _stretch(request),
         "stretches": STRETCHES,
         "tools": pages.TOOLS,
@@ -154,13 +155,13 @@ def decide(request: HttpRequest) -> HttpResponse:
     """Record one decision; the same decision sent twice is one decision."""
     form = VerdictForm(request.POST)
     if not form.is_valid():
-        return _refuse(request, " ".join(str(e) for errors in form.errors.values() for e in errors))
+        return refuse(request, " ".join(str(e) for errors in form.errors.values() for e in errors))
     said = form.cleaned_data
     if said["tier"] == Verdict.Tier.EXPERT:
         _require_expert(request)
     detection = pages.find_detection(said["detection"])
     if detection is None:
-        return _refuse(request, "There is no such candidate.", status=404)
+        return refuse(request, "There is no such candidate.", status=404)
     try:
         verdict = services.give_verdict(
             detection,
@@ -174,7 +175,7 @@ def decide(request: HttpRequest) -> HttpResponse:
             rating=said["rating"],
         )
     except ApplicationError as error:
-        return _refuse(request, str(error), status=409)
+        return refuse(request, str(error), status=409)
     if _wants_json(request):
         return JsonResponse({"detection": str(detection.pk), "label": verdict.label})
     messages.success(request, f"Recorded: {verdict.get_label_display()}.")
@@ -196,9 +197,9 @@ def undo(request: HttpRequest) -> HttpResponse:
         if verdict is None:
             verdict = _named_verdict(named, curator) if named else pages.last_decided(curator)
     except ValueError:
-        return _refuse(request, "detection and decision must be UUIDs.")
+        return refuse(request, "detection and decision must be UUIDs.")
     if verdict is None:
-        return _refuse(request, "There is nothing to undo.", status=409)
+        return refuse(request, "There is nothing to undo.", status=409)
     services.withdraw_verdict(verdict.detection, curator, decision=key)
     if _wants_json(request):
         return JsonResponse({"detection": str(verdict.detection_id), "label": verdict.label})
@@ -238,7 +239,16 @@ def _named_verdict(word: str, curator: User) -> Verdict | None:
     return selectors.current_verdict(detection, curator) if detection else None
 
 
-def _refuse(request: HttpRequest, reason: str, *, status: int = 422) -> HttpResponse:
+def answer_to(request: HttpRequest, text: str) -> HttpResponse:
+    """Done: for a script, or on to the next candidate with a word of it."""
+    if _wants_json(request):
+        return JsonResponse({"said": text})
+    messages.success(request, text)
+    return _to_vet(request)
+
+
+def refuse(request: HttpRequest, reason: str, *, status: int = 422) -> HttpResponse:
+    """Not done, and why: for a script, or on to the next candidate."""
     if _wants_json(request):
         return JsonResponse({"error": reason}, status=status)
     messages.error(request, reason)

@@ -17,6 +17,7 @@ const page = document.querySelector("[data-vet]");
 const stage = page.querySelector("[data-stage]");
 const form = page.querySelector("[data-decide]");
 const undoForm = page.querySelector("[data-undo]");
+const later = page.querySelector("[data-later]");
 const keyCard = page.querySelector("[data-key-card]");
 const announcer = document.querySelector("[data-announce]");
 const messages = document.querySelector(".messages");
@@ -163,6 +164,7 @@ function show(card) {
   presence.change();
   form.hidden = false;
   form.elements.detection.value = card.dataset.candidate;
+  if (later) later.open = false;
   form.elements.reason.value = "";
   form.elements.comment.value = "";
 }
@@ -215,6 +217,29 @@ async function decide(label, reason = "") {
   say(`${label}${reason ? `, ${reason.replace("_", " ")}` : ""}. ${current ? `Next: ${current.dataset.words}` : "Nothing else waits."}`);
 }
 
+// Put off until something has happened: no decision, and taken back like one.
+async function putOff(snooze) {
+  if (!current || !isSeen()) return;
+  const fields = { detection: current.dataset.candidate, condition: snooze.elements.condition.value, magnitude: snooze.elements.magnitude.value };
+  if (fields.condition === "magnitude" && !fields.magnitude) return snooze.elements.magnitude.focus();
+  decided.push({ id: fields.detection, card: current, undoUrl: snooze.dataset.wakeUrl });
+  current = null;
+  left = Math.max(0, left - 1);
+  outbox.add(snooze.action, fields);
+  later.open = false;
+  document.activeElement.blur();
+  await advance();
+  tick();
+  say(`Put off. ${current ? `Next: ${current.dataset.words}` : "Nothing else waits."}`);
+}
+
+later?.addEventListener("submit", (event) => { event.preventDefault(); putOff(event.target); });
+later?.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !isWriting(event.target)) return;
+  event.preventDefault();
+  putOff(later.querySelector("[data-snooze]"));
+});
+
 async function undo() {
   const last = decided.pop();
   if (!last) return undoOnServer();
@@ -224,10 +249,10 @@ async function undo() {
     return warn("The candidate could not be loaded again; nothing was undone.");
   }
   if (current) queue.putBack(current);
-  outbox.add(url.undoUrl, { detection: last.id });
+  outbox.add(last.undoUrl ?? url.undoUrl, { detection: last.id });
   isDone = false;
   show(card);
-  count = Math.max(0, count - 1);
+  if (!last.undoUrl) count = Math.max(0, count - 1);
   left += 1;
   tick();
   return say(`Taken back: ${card.dataset.words}`);
@@ -293,6 +318,7 @@ const keys = {
   "]": () => pictures.stretchBy(1.25),
   "[": () => pictures.stretchBy(0.8),
   c: () => form?.elements.comment.focus(),
+  f: () => { if (later) { later.open = true; later.querySelector("select").focus(); } },
   "?": tools.keys,
 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

@@ -63,6 +63,8 @@ TABLE: dict[str, dict[str, int]] = {
     "curation:queue": reads(CURATOR),
     "curation:decide": {"POST": CURATOR},
     "curation:undo": {"POST": CURATOR},
+    "curation:snooze": {"POST": CURATOR},
+    "curation:wake": {"POST": CURATOR},
     "curation:presence": {"POST": CURATOR},
     "curation:leave": {"POST": CURATOR},
     "curation:vet_candidate": reads(CURATOR),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from curation.models import Assignment, Verdict
+from curation.models import Assignment, Snooze, Verdict
 from tests.servers import wait_until
 from tests.web import factories
 from tests.web.factories import World
@@ -142,3 +142,25 @@ def test_two_windows_of_one_person_keep_each_others_decisions(
     expect(last.locator("[data-outbox]")).to_have_text("")
     assert str(Verdict.objects.order_by("created_at")[0].detection_id) == first
     assert Verdict.objects.count() == 3
+
+
+def test_a_candidate_is_put_off_by_keyboard_and_comes_back_by_undo(
+    page_of: Callable[[str], Page], world: World
+) -> None:
+    page = page_of("ada")
+    page.goto("/vet/")
+    expect(page.locator("[data-painted]")).to_have_count(1)
+    shown = page.locator("[data-candidate]").get_attribute("data-candidate") or ""
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("f")
+    page.keyboard.press("ArrowDown")  # the second condition: brighter than
+    page.keyboard.press("Tab")
+    page.keyboard.type("17.5")
+    page.keyboard.press("Enter")
+    expect(page.locator(f'[data-candidate="{shown}"]')).to_have_count(0)
+    wait_until(lambda: Snooze.objects.count() == 1, within_s=10, what="it is put off")
+    assert Snooze.objects.get().magnitude == 17.5
+    page.keyboard.press("u")
+    expect(page.locator(f'[data-candidate="{shown}"]')).to_have_count(1)
+    wait_until(lambda: not Snooze.objects.exists(), within_s=10, what="it is back")
+    assert not Verdict.objects.exists()
