@@ -47,6 +47,7 @@ from catalog.api import (
     SavedSearchList,
     WatchedPlace,
 )
+from catalog.api.context import ObjectContext
 from curation.api import CandidateConsensus, CandidateVerdict, NextCandidates
 from detection.api import (
     CandidateDetail,
@@ -239,6 +240,7 @@ urlpatterns = [
     path("objects/search/", ObjectSearchList.as_view(), name="object-search"),
     path("objects/export/<str:file_format>/", ObjectExport.as_view(), name="object-export"),
     path("objects/<uuid:pk>/", ObjectDetail.as_view(), name="object-detail"),
+    path("objects/<uuid:pk>/context/", ObjectContext.as_view(), name="object-context"),
     path(
         "objects/<uuid:pk>/light-curve/<str:file_format>/",
         LightCurveExport.as_view(),

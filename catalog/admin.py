@@ -10,6 +10,7 @@ from astrid_site.core.admin import ReadOnlyAdmin
 from catalog.models import (
     AssociationRun,
     AstroObject,
+    ContextList,
     LightCurvePoint,
     ObjectDetection,
     PhotometryRun,
@@ -82,3 +83,13 @@ for run_model in (AssociationRun, PhotometryRun):
             },
         ),
     )
+
+
+@admin.register(ContextList)
+class ContextListAdmin(ReadOnlyAdmin):
+    """Lists of known things that are held here."""
+
+    list_display = ("name", "kind", "n_rows", "epoch", "is_whole_sky", "is_active", "created_at")
+    list_filter = ("kind", "is_active")
+    search_fields = ("name",)
+    exclude = ("cells",)

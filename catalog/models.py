@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from astrid_site.core.models import UUIDModel
+from astrid_site.core.models import StoredFile, UUIDModel
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
 from observations.models import Observation, ProcessingRun
@@ -228,3 +228,46 @@ class SavedSearch(UUIDModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ContextList(UUIDModel):
+    """A list of known things of the sky, held here: what is already known of a place."""
+
+    class Kind(models.TextChoices):
+        """What the list is of."""
+
+        STAR = "star", "stars"
+        GALAXY = "galaxy", "galaxies"
+        VARIABLE = "variable", "variable stars"
+        AGN = "agn", "active galaxies"
+
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=Kind)
+    file = models.ForeignKey(
+        StoredFile,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="npy rows sorted by place, as catalog.algorithms.context_table makes them.",
+    )
+    epoch = models.FloatField(help_text="Of its positions [Julian year].")
+    match_arcsec = models.FloatField(help_text="What is nearer than this is the same thing.")
+    n_rows = models.PositiveIntegerField()
+    fastest_mas_yr = models.FloatField(default=0.0, help_text="Largest proper motion.")
+    cells = models.JSONField(
+        default=list, help_text="HEALPix cells of order 6 with rows, and the first row of each."
+    )
+    is_whole_sky = models.BooleanField(
+        default=False, help_text="It covers places without any of its rows near, too."
+    )
+    is_active = models.BooleanField(default=True, help_text="Off: asked no more.")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["kind", "file"], name="catalog_context_list_once"),
+            models.CheckConstraint(
+                name="catalog_context_match_positive", condition=Q(match_arcsec__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.n_rows} {self.get_kind_display()}"

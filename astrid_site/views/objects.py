@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET
 from astrid_site.core.keyset import keyset_page
 from astrid_site.pages import astro_object as page
 from catalog.models import AstroObject
+from catalog.selectors.context import context_of_object
 from curation.selectors import confirmed_without_place
 from detection.pages import STRETCHES
 
@@ -34,6 +35,7 @@ def detail(request: HttpRequest, object_id: UUID) -> HttpResponse:
         "section": "objects",
         "page": shown,
         "object": shown.astro_object,
+        "known": context_of_object(shown.astro_object),
         "simulated_surveys": shown.surveys if shown.astro_object.is_simulated else [],
         "stretch": _stretch(request),
         "stretches": STRETCHES,

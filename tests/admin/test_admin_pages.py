@@ -20,6 +20,7 @@ from astrid_site.core import audit
 from astrid_site.core.events import publish
 from astrid_site.core.models import AuditEntry, FileKind, IdempotencyKey, Job, StoredFile
 from astrid_site.core.storage import put_bytes
+from catalog.models import ContextList
 from curation.models import Verdict
 from curation.services import give_verdict
 from differencing.models import ReferenceEpoch, ReferenceImage
@@ -58,6 +59,14 @@ def fill(world: World, people: dict[str, User], number: int) -> None:
         epochs_digest=str(number) * 64,
     )
     make_master(world.survey, exposure_s=float(number))
+    ContextList.objects.create(
+        name=f"stars {number}",
+        kind="star",
+        file=stored(f"known {number}"),
+        epoch=2016.0,
+        match_arcsec=1.5,
+        n_rows=1,
+    )
     make_catalog(world.survey)
     for image in ScienceImage.objects.all():
         ReferenceEpoch.objects.create(reference=reference, science_image=image, weight=1.0)
