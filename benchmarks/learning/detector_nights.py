@@ -66,7 +66,8 @@ def nights(folder: Path, seeds: range, *, progress: Callable[[str], object]) -> 
             draft.replace(path)
             progress(f"night {seed}: {len(night.table)} peaks, {len(night.snr)} changes")
         with np.load(path, allow_pickle=False) as stored:
-            yield Night(**{name: stored[name] for name in stored})
+            parts = {name: stored[name] for name in stored if name != "fwhm"}
+            yield Night(fwhm=float(stored["fwhm"]), **parts)
 
 
 def _make(seed: int, models: tuple[FeatureModel, object, CombinedModel]) -> Night:

@@ -98,7 +98,7 @@ def write_card(report: dict[str, Json], *, about: dict[str, Json], n_parameters:
             "survey_score"
         ]
     text += "\n## Figures\n\nWith 95 % intervals by drawing groups with replacement.\n\n"
-    text += _figures(columns)
+    text += figures_table(columns)
     if "grouped_folds" in report:
         text += (
             f"\nEach fold is scored by {report['grouped_folds']['n_members']} of the members, "
@@ -123,14 +123,14 @@ def _start(plan: dict[str, Json]) -> str:
     )
 
 
-def _figures(columns: dict[str, Json]) -> str:
+def figures_table(columns: dict[str, Json]) -> str:
     """One row for each set, one column for each metric."""
     lines = [
         "| on | real | bogus | " + " | ".join(_SHOWN.values()) + " |",
         "|---|---|---|" + "---|" * len(_SHOWN),
     ]
     for name, figures in columns.items():
-        cells = [_interval(figures[metric]) for metric in _SHOWN]
+        cells = [interval_text(figures[metric]) for metric in _SHOWN]
         counts = f"{figures['n_real']} | {figures['n_bogus']}"
         lines.append(f"| {name} | {counts} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -161,7 +161,7 @@ def _baseline_table(report: dict[str, Json]) -> str:
         "|---|" + "---|" * len(names),
     ]
     for title, figures in sets.items():
-        cells = [_interval(figures["baselines"][name]["roc_auc"]) for name in names]
+        cells = [interval_text(figures["baselines"][name]["roc_auc"]) for name in names]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -187,7 +187,7 @@ def _kinds(report: dict[str, Json]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _interval(figure: dict[str, float | None]) -> str:
+def interval_text(figure: dict[str, float | None]) -> str:
     if figure["value"] is None:
         return "-"
     text = f"{figure['value']:.3f}"
