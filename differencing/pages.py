@@ -90,6 +90,17 @@ _NUMBERS = {
     "n_blank": _Words(
         "the blank sky", low="there is little blank sky to measure the noise on", unit="pix"
     ),
+    "gain_factor": _Words(
+        "the header's gain against the sky's noise, in times",
+        high="the noise of the sky contradicts the gain in the header",
+    ),
+    "n_other_bands": _Words(
+        "bands other than the science image's", high="the reference is of another band"
+    ),
+    "pattern_height": _Words(
+        "the height of fringes, in units of the sky's noise",
+        high="a background pattern (fringes?) was found and not taken off",
+    ),
 }
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)"
 _OUTSIDE = re.compile(rf"\b(\w+) ({_NUMBER}) is outside ({_NUMBER}) to ({_NUMBER})")
@@ -183,6 +194,8 @@ def _used(value: float, passing: tuple[float, float]) -> float:
     low, high = passing
     if math.isinf(high):
         return low / value if value > 0 else math.inf
+    if low == high:
+        return 0.0 if value == low else math.inf
     if low == 0:
         return value / high
     if high == 1:

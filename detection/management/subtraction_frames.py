@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,24 @@ class Frames:
     """What is subtracted from what.
 
     ``science`` has the reference's sky positions; ``registration`` is None for frames said to be
-    aligned; ``doubts`` says what the user should not trust about the two.
+    aligned; ``doubts`` says what the user should not trust about the two, ``metrics`` what was
+    measured on each.
     """
 
     template: Image
     science: Preprocessed
     registration: Registration | None
     doubts: tuple[str, ...]
+    metrics: tuple[Mapping[str, object], ...] = ()
 
-    def judge(self, subtraction: Subtraction) -> Subtraction:
+    def judge(
+        self, subtraction: Subtraction, *, bands: tuple[str | None, str | None] = (None, None)
+    ) -> Subtraction:
         """The subtraction, no better than "downgrade" where there are doubts."""
-        return subtraction.doubted(self.doubts)
+        from differencing.algorithms.frame_doubts import frame_numbers, judge_frames
+
+        numbers = frame_numbers(*self.metrics, bands=bands)
+        return judge_frames(subtraction.doubted(self.doubts), numbers)
 
 
 def _psf_doubts(reference: Preprocessed, science: Preprocessed) -> list[str]:
@@ -75,4 +83,10 @@ def bring_together(
         science = replace(science, image=science.image.with_(wcs=tied.wcs))
         said = describe_tie(tied)
         doubts += [said] if said else []
-    return Frames(template, science, None if aligned else registration, tuple(doubts))
+    return Frames(
+        template,
+        science,
+        None if aligned else registration,
+        tuple(doubts),
+        (reference.metrics, science.metrics),
+    )

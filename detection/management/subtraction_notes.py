@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from astrid_site.imaging.fits_io import ImageSource
@@ -43,6 +44,15 @@ def doubts_of(
     if opinion is not None and opinion.problem:
         doubts.append(opinion.problem)
     return doubts
+
+
+def bands_of(pair: Mapping[str, ImageSource]) -> tuple[str | None, str | None]:
+    """What the headers of both frames say of their bands."""
+    first, second = (
+        read_metadata(pair[name].header, keywords=None, file_name=name).band
+        for name in ("reference", "science")
+    )
+    return first, second
 
 
 def odd_about(reference: ImageSource, science: ImageSource, *, names: tuple[str, str]) -> list[str]:

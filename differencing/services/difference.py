@@ -101,6 +101,7 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
         subtraction = _subtract(template, science, frames.science_stars, config=config)
     subtraction = _with_order_of_epochs(run, frames.reference, subtraction)
     subtraction = subtraction.doubted(tuple(dict.fromkeys(doubt for doubt in doubts if doubt)))
+    subtraction = _judge_frames(run, frames, subtraction)
     progress(0.8, "storing the difference")
     with clock.step("store"):
         files = _store(run, science, template, subtraction=subtraction, stars=frames.science_stars)
@@ -211,6 +212,17 @@ def _with_order_of_epochs(
         return subtraction
     said = "the reference was taken after the science image: what faded since shows as brightening"
     return replace(subtraction, method_reason=f"{subtraction.method_reason}; {said}")
+
+
+def _judge_frames(run: ProcessingRun, frames: _Frames, subtraction: Subtraction) -> Subtraction:
+    """The difference, judged by its science frame's gain and fringes, and by both bands.
+
+    Those of a reference's epochs were judged when each of them was calibrated.
+    """
+    from differencing.algorithms.frame_doubts import frame_numbers, judge_frames
+
+    bands = (frames.reference.band or None, run.observation.band or None)
+    return judge_frames(subtraction, frame_numbers(frames.science_image.metrics, bands=bands))
 
 
 def _registration_metrics(registration: Registration) -> dict[str, Any]:

@@ -109,8 +109,10 @@ def difference_numbers(subtraction: Subtraction, template: Image) -> dict[str, A
     The limits are kept with the numbers, so that a page shows those of the day.
     """
     from astrid_site.imaging.inspection import count_planes, psf_widths, score_histogram
+    from differencing.algorithms.frame_doubts import FRAME_LIMITS
     from differencing.algorithms.quality import LIMITS
 
+    of_frames = [one for one in FRAME_LIMITS if subtraction.metrics.get(one.name) is not None]
     histogram = score_histogram(
         subtraction.score,
         template.data,
@@ -123,6 +125,6 @@ def difference_numbers(subtraction: Subtraction, template: Image) -> dict[str, A
         "psf_fwhm_grid_pix": psf_widths(subtraction.psf),
         "quality_limits": [
             {"name": limit.name, "passing": limit.passing, "tolerable": limit.tolerable}
-            for limit in LIMITS
+            for limit in (*LIMITS, *of_frames)
         ],
     }

@@ -42,11 +42,15 @@ class GainEstimate:
         the variance then has no source term).
     doubt : str
         What the sky says against the header's gain; empty where it says nothing.
+    factor : float or None
+        By how many times the header's gain is off the sky's, either way; None where the sky does
+        not tell.
     """
 
     gain: float | None
     source: str
     doubt: str = ""
+    factor: float | None = None
 
 
 def estimate_gain(image: Image, background: Background) -> GainEstimate:
@@ -82,15 +86,18 @@ def estimate_gain(image: Image, background: Background) -> GainEstimate:
         if measured is None:
             return GainEstimate(stated, "header")
         found = _doubted_gain(image, stated, measured)
+        off = max(stated / measured, measured / stated)
         if found is None:
-            return GainEstimate(stated, "header")
+            # stars and gradients widen the scatter of a whole sky: that alone says nothing
+            return GainEstimate(stated, "header", factor=off if off < GAIN_TOLERANCE else None)
+        off = max(off, stated / found, found / stated)
         doubt = (
             f"the header's gain of {stated:.3g} electrons per unit contradicts the sky's noise, "
             f"which says {found:.3g}"
         )
         if stated < _TOO_LARGE * measured and measured < _TOO_SMALL * stated:
-            return GainEstimate(stated, "header", doubt)
-        return GainEstimate(measured, "photon_transfer", f"{doubt}; that is used")
+            return GainEstimate(stated, "header", doubt, off)
+        return GainEstimate(measured, "photon_transfer", f"{doubt}; that is used", off)
     if measured is None:
         return GainEstimate(None, "sky_only")
     return GainEstimate(measured, "photon_transfer")

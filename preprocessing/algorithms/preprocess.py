@@ -34,6 +34,7 @@ from preprocessing.algorithms.star_photometry import fit_star_fluxes
 from preprocessing.algorithms.stars import StarList, find_stars
 from preprocessing.algorithms.trail_fit import Trail
 from preprocessing.algorithms.trails import (
+    Pattern,
     describe_trails,
     find_trails,
     mask_trails,
@@ -171,8 +172,8 @@ def preprocess_image(
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     noise = background.noise_map if given_variance is None else known_noise(given_variance)
     frame, core, n_cosmic_rays = _clean(frame, noise, settings=settings, given_psf=given_psf)
-    frame, trails, said = _mask_trails(frame, core, background.noise, settings=settings)
-    notes += said
+    frame, trails, pattern = _mask_trails(frame, core, background.noise, settings=settings)
+    notes += [line.in_words() for line in (*trails, pattern) if line is not None]
     confusion = 0.0
     if given_variance is None:
         rows = row_bands(frame.shape)
@@ -202,7 +203,9 @@ def preprocess_image(
         "n_trails": len(trails),
         "trails": describe_trails(trails),
         "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
+        "pattern_height": 0.0 if pattern is None else pattern.height / background.noise,
         "gain_used": gain.gain,
+        "gain_factor": None if given_variance is not None else gain.factor,
         "gain_doubt": "" if given_variance is not None else gain.doubt,
         "gain_source": "given_variance" if given_variance is not None else gain.source,
     }
@@ -253,14 +256,13 @@ def _clean(
 
 def _mask_trails(
     frame: Image, core: Moffat, noise: float, *, settings: PreprocessConfig
-) -> tuple[Image, tuple[Trail, ...], list[str]]:
-    """The frame with its satellite trails masked, what they are, and what is said of lines."""
+) -> tuple[Image, tuple[Trail, ...], Pattern | None]:
+    """The frame with its satellite trails masked, what they are, and a background that repeats."""
     if not settings.find_trails:
-        return frame, (), []
+        return frame, (), None
     lines = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
     trails, pattern = split_pattern(lines, fwhm_pix=core.fwhm)
-    said = [line.in_words() for line in (*trails, pattern) if line is not None]
-    return frame.with_(mask=mask_trails(frame.mask, trails)), trails, said
+    return frame.with_(mask=mask_trails(frame.mask, trails)), trails, pattern
 
 
 def _with_psf(

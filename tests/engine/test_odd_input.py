@@ -116,6 +116,9 @@ def test_a_gain_that_the_sky_contradicts_is_said_and_not_used(
     assert "that is used" in done.warnings
     assert any("contradicts the sky's noise" in note for note in done.record["notes"])
     assert "contradicts" not in good.warnings
+    assert done.record["quality"] == "downgrade"
+    assert good.record["quality"] == "pass"
+    assert good.record["metrics"]["gain_factor"] < 1.4
     scores = [
         np.array(Table.read(each.output / "candidates.ecsv", format="ascii.ecsv")["score"])
         for each in (done, good)
@@ -134,6 +137,11 @@ def test_a_gain_twice_off_is_said(files: Files, tmp_path: Path, factor: float) -
     done = run(files.reference, frame, tmp_path / "out")
     assert f"gain of {factor * true:.3g} electrons per unit contradicts" in done.warnings
     assert "that is used" not in done.warnings
+    assert done.record["quality"] == "downgrade"
+    # photon transfer on this sky is good to 10 %
+    off = done.record["metrics"]["gain_factor"]
+    assert off == pytest.approx(max(factor, 1.0 / factor), rel=0.1)
+    assert f"gain_factor {off:.3g} is outside 0 to 1.4" in done.record["quality_reasons"]
 
 
 @pytest.mark.parametrize("gain", [0.0, -2.0])
@@ -151,7 +159,14 @@ def test_different_bands_are_said(files: Files, good: Run, tmp_path: Path) -> No
     ]
     done = run(*frames, tmp_path / "out")
     assert "the reference is of band r, the science image of band g" in done.warnings
+    assert "n_other_bands 1 is outside 0 to 0" in done.record["quality_reasons"]
+    assert done.record["quality"] == "downgrade"
     assert "band" not in good.warnings
+    assert good.record["metrics"]["n_other_bands"] is None
+    same = files.write(tmp_path / "same.fits", files.pair.science.data, FILTER="r")
+    done = run(frames[0], same, tmp_path / "out-same")
+    assert done.record["metrics"]["n_other_bands"] == 0
+    assert done.record["quality"] == "pass"
 
 
 def test_the_depth_of_the_difference_is_told(files: Files, tmp_path: Path) -> None:
@@ -254,3 +269,17 @@ def test_one_frame_twice_is_said(files: Files, tmp_path: Path) -> None:
     assert done.record["n_candidates"] == 0
     assert done.record["quality"] == "fail"
     assert "both images hold the same noise" in done.warnings
+
+
+def test_fringes_are_said_and_downgrade(files: Files, good: Run, tmp_path: Path) -> None:
+    rows, columns = np.indices(SHAPE)
+    wave = np.sin(2.0 * np.pi * (0.4 * rows + columns) / 40.0)
+    data = files.pair.science.data + 8.0 * wave.astype(np.float32)
+    done = run(files.reference, files.write(tmp_path / "fringes.fits", data), tmp_path / "out")
+    assert "a background pattern" in " ".join(done.record["notes"])
+    assert done.record["quality"] == "downgrade"
+    told = [each for each in done.record["quality_reasons"] if each.startswith("pattern_height")]
+    assert len(told) == 1
+    # the top of a wave over the mean beside it, in units of the sky's noise of some 20
+    assert 0.2 < done.record["metrics"]["pattern_height"] < 1.0
+    assert good.record["metrics"]["pattern_height"] == 0.0

@@ -25,7 +25,7 @@ from astrid_site.imaging.image import Image
 from detection.management.subtraction_depth import describe_depth
 from detection.management.subtraction_frames import bring_together
 from detection.management.subtraction_given import read_given, with_mask
-from detection.management.subtraction_notes import all_notes, doubts_of, odd_about
+from detection.management.subtraction_notes import all_notes, bands_of, doubts_of, odd_about
 from detection.management.subtraction_products import (
     CANDIDATES,
     PRODUCTS,
@@ -203,7 +203,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
             config=SubtractionConfig(method=options["method"], threads=options["threads"]),
             in_place=options["second_method"] is None,
         )
-    subtraction = frames.judge(subtraction)
+    subtraction = frames.judge(subtraction, bands=bands_of(pair))
     with clock.stage("detect"):
         candidates = find_candidates(subtraction, threshold=_THRESHOLD)
     with clock.stage("measure"):
