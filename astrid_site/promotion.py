@@ -19,6 +19,7 @@ from curation.models import Verdict
 from curation.selectors import current_verdicts
 from detection import services
 from detection.models import DetectionRun, ScoringModel
+from detection.services.datasets import learnt_sky
 
 if TYPE_CHECKING:
     from astrid_site.accounts.models import User
@@ -142,9 +143,13 @@ def run_rescore(context: JobContext) -> Outcome:
 
 
 def judged_by_people(model: ScoringModel, other: ScoringModel) -> Judged:
-    """Candidates with a standing verdict that both models scored; the latest answer counts."""
+    """Candidates with a standing verdict that both models scored; the latest answer counts.
+
+    Those that either has learnt from, and all others in their sky cells, are left out.
+    """
     verdicts = current_verdicts().exclude(label=Verdict.Label.UNSURE)
     latest = {v.detection_id: v for v in verdicts.order_by("created_at", "sequence")}
+    learnt = learnt_sky(model) | learnt_sky(other)
     rows = []
     for verdict in latest.values():
         said = {str(s["model"]): s["score"] for s in verdict.detection.model_scores}
@@ -153,7 +158,8 @@ def judged_by_people(model: ScoringModel, other: ScoringModel) -> Judged:
             # frames of one sky share their stars: they are drawn together
             sky = verdict.detection.healpix14
             group = str(verdict.detection_id) if sky is None else str(sky >> 12)
-            rows.append((*scores, verdict.label in _REAL, group))
+            if group not in learnt:
+                rows.append((*scores, verdict.label in _REAL, group))
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     return Judged(
         np.array(columns[0], dtype=np.float64),

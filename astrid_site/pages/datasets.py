@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -138,6 +139,7 @@ class TrainingPage:
     charts: list[TrainingChart]
     best: float | None
     start: float | None
+    gain: str
     left_s: float | None
     facts: list[tuple[str, str]]
 
@@ -238,8 +240,6 @@ def training_page(run: TrainingRun) -> TrainingPage:
     """Gather the page of one training."""
     job = job_of(run)
     n_members, n_epochs = int(run.start.record["n_members"]), int(run.parameters["epochs"])
-    scores = [row["validation_aucpr"] for row in run.history if row["epoch"] > 0]
-    starts = [row["validation_aucpr"] for row in run.history if row["epoch"] == 0]
     is_live = job is not None and job.state in _LIVE
     return TrainingPage(
         run=run,
@@ -247,11 +247,33 @@ def training_page(run: TrainingRun) -> TrainingPage:
         is_live=is_live,
         can_go_on=job is not None and run.model is None and not is_live,
         charts=draw_training(run.history, n_epochs=n_epochs),
-        best=max(scores, default=None),
-        start=starts[0] if starts else None,
+        best=_mean_of_members(run, max),
+        start=_mean_of_members(run, itemgetter(0)),
+        gain=_gain(run),
         left_s=_left(job) if is_live else None,
         facts=_facts(run, n_members=n_members, n_epochs=n_epochs),
     )
+
+
+def _mean_of_members(run: TrainingRun, choose: Callable[[Sequence[float]], float]) -> float | None:
+    """One validation AUCPR of each member so far, in the mean; None before the first epoch."""
+    by_member: dict[int, list[float]] = {}
+    for row in run.history:
+        by_member.setdefault(row["member"], []).append(row["validation_aucpr"])
+    chosen = [choose(scores) for scores in by_member.values()]
+    return sum(chosen) / len(chosen) if chosen else None
+
+
+def _gain(run: TrainingRun) -> str:
+    """How it compares with what it came from, on samples that neither has learnt from here."""
+    gain = run.model.report.get("gain", {}) if run.model else {}
+    if gain.get("value") is None:
+        return ""
+    text = f"On the test side its AUCPR is {gain['value']:+.4f} of the network it came from"
+    if gain["low"] is not None:
+        text += f" ({gain['low']:+.4f} to {gain['high']:+.4f})"
+    text += "; a challenger is no worse." if gain["value"] >= 0 else ", so it is no challenger."
+    return text.replace("-0.", "\u22120.")
 
 
 def _left(job: Job | None) -> float | None:

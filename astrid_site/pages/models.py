@@ -188,15 +188,23 @@ def _point_sets(model: ScoringModel) -> dict[str, Mapping[str, Any]]:
     """Curves that the report keeps, by the name of the samples they were judged on."""
     parts = {
         "simulated skies": model.report.get("simulated", {}),
+        "its test side": _held_out(model),
+        "the network before, there": model.report.get("start", {}),
         "ZTF, never seen": model.report.get("unseen_survey", {}),
         "ZTF, five folds": model.report.get("grouped_folds", {}),
     }
     return {name: part["curves"] for name, part in parts.items() if part.get("curves")}
 
 
+def _held_out(model: ScoringModel) -> Mapping[str, Any]:
+    """What was held out of a training on labels; other reports keep figures alone under it."""
+    found: Mapping[str, Any] = model.report.get("held_out", {})
+    return found if "surveys" in found else {}
+
+
 def _kinds(model: ScoringModel) -> list[Kind]:
     """Kinds of the held-out samples, the hardest first."""
-    surveys = model.report.get("simulated", {}).get("surveys", {})
+    surveys = (model.report.get("simulated") or _held_out(model)).get("surveys", {})
     tables = {name: part.get("kinds", {}) for name, part in surveys.items()}
     tables["ZTF, never seen"] = model.report.get("unseen_survey", {}).get("kinds", {})
     kinds = [
@@ -239,8 +247,19 @@ def _facts(model: ScoringModel) -> list[tuple[str, str]]:
         else None,
         "Data set": record.get("dataset_sha256", "")[:12] or None,
         "Went on from": plan.get("start_sha256", "")[:12] or None,
+        "Labels from": record.get("dataset", {}).get("name"),
+        "Energy": _energy(record.get("energy")),
     }
     return [(name, str(value)) for name, value in told.items() if value is not None]
+
+
+def _energy(told: Mapping[str, Any] | None) -> str | None:
+    """Energy of the training in words; None where nothing is told of it."""
+    if told is None:
+        return None
+    if told["joules"] is None:
+        return "not known: no meter there"
+    return f"{told['joules'] / 3600:.2f} Wh, {told['source']}"
 
 
 def _entries(model: ScoringModel) -> QuerySet[AuditEntry]:

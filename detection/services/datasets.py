@@ -23,7 +23,7 @@ from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.provenance import code_version
 from astrid_site.core.storage import local_copy, put_bytes, put_file
 from astrid_site.imaging.scratch import scratch_folder
-from detection.models import DataSet, Detection
+from detection.models import DataSet, Detection, ScoringModel, TrainingRun
 from detection.training.enough_labels import problems
 
 if TYPE_CHECKING:
@@ -272,3 +272,24 @@ def lacking(dataset: DataSet) -> list[str]:
     if not dataset.digest:
         return ["it is not built yet"]
     return problems(dataset.counts)
+
+
+def learnt_sky(model: ScoringModel) -> set[str]:
+    """Sky cells of the candidates that a model learnt from, and the networks it came from.
+
+    The cell is ``healpix14 >> 12``; a candidate without a place stands for itself. What it was
+    judged on is not among them.
+    """
+    keys: set[str] = set()
+    runs = TrainingRun.objects.select_related("dataset__file")
+    run = runs.filter(model=model).first()
+    while run is not None:
+        samples = read_manifest(run.dataset)["samples"]
+        keys |= {
+            row["key"].removeprefix("verdict:")
+            for row in samples
+            if row["source"] == "verdict" and row["split"] != "test"
+        }
+        run = runs.filter(model=run.start_id).first()
+    places = Detection.objects.filter(pk__in=keys).values_list("pk", "healpix14")
+    return {str(key) if sky is None else str(sky >> 12) for key, sky in places}

@@ -129,6 +129,22 @@ def _log(client: MlflowClient, run_id: str, model: ScoringModel) -> None:
     when = round(model.created_at.timestamp() * 1000)
     metrics = [Metric(name, value, when, 0) for name, value in _figures(model.report)]
     client.log_batch(run_id, metrics=metrics[:_MAX_METRICS], params=params)
+    epochs = [
+        Metric(name, value, when, step)
+        for name, value, step in _epochs(model.record.get("record", {}).get("history", []))
+    ]
+    for first in range(0, len(epochs), _MAX_METRICS):
+        client.log_batch(run_id, metrics=epochs[first : first + _MAX_METRICS])
+
+
+def _epochs(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+    """Every figure of every epoch: its name with the member, its value, the epoch."""
+    return [
+        (f"training.member{row['member']}.{name}", float(row[name]), int(row["epoch"]))
+        for row in history
+        for name in ("loss", "validation_aucpr")
+        if row[name] is not None
+    ]
 
 
 def _set_aliases(
