@@ -31,7 +31,7 @@ _KEY = OpenApiParameter(
 )
 
 
-class RuleOutput(serializers.Serializer[Rule]):
+class RuleOutput(serializers.Serializer[Any]):
     """One condition of the gate."""
 
     name = serializers.CharField()

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from django.db.models import Count, Max
 
+from astrid_site.canaries import begin_round_when_due, run_canaries
 from astrid_site.core import jobs
 from astrid_site.core.errors import NotYetError, TransientError
 from astrid_site.core.jobs import Handler, JobContext, NextJob, Outcome
@@ -43,7 +44,15 @@ from catalog.services import (
 )
 from curation.services import CONSENSUS, run_consensus
 from detection.models import DetectionRun
-from detection.services import MIRROR, RESCORE, TRAIN, run_detect, run_mirror, run_training
+from detection.services import (
+    CANARIES,
+    MIRROR,
+    RESCORE,
+    TRAIN,
+    run_detect,
+    run_mirror,
+    run_training,
+)
 from differencing.models import DifferenceRun, ReferenceRun
 from differencing.selectors import earlier_frames, named_frames, waiting_for_reference
 from differencing.services import run_difference, run_reference
@@ -251,12 +260,18 @@ HANDLERS: Mapping[str, Handler] = {
     MEASURE: run_measure_job,
     REDRAW: run_redraw,
     RESCORE: run_rescore,
+    CANARIES: run_canaries,
     CONSENSUS: run_consensus,
     MIRROR: run_mirror,
     BUILD_KIND: run_build_job,
     BUILD_DATASET: run_build_dataset,
     TRAIN: run_training,
 }
+
+
+def begin_standing() -> None:
+    """Queue what recurs and whose time has come; the sweeper asks every half minute."""
+    begin_round_when_due()
 
 
 def job_lost(job: Job) -> None:

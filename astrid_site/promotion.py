@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Least average precision on held-out samples, greatest error of the probabilities.
 MIN_AUC_PR, MAX_CALIBRATION_ERROR = 0.92, 0.05
+MAX_MS_PER_CANDIDATE = 20
 #: So many real and as many bogus must people have called before their verdicts say anything.
 MIN_VERDICTS = 20
 _REAL = (Verdict.Label.REAL, Verdict.Label.VARIABLE, Verdict.Label.MOVING)
@@ -38,6 +39,8 @@ class Rule:
     name: str
     says: str
     is_met: bool | None
+    is_needed: bool = False
+    is_comparison: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ def headline(model: ScoringModel) -> Mapping[str, Any]:
 
 def gate(model: ScoringModel, champion: ScoringModel | None) -> list[Rule]:
     """What a model must meet to become champion; see ``may_be_promoted``."""
-    rules = [_weights_rule(model), _precision_rule(model), _calibration_rule(model)]
+    needed = [_weights_rule(model), _precision_rule(model)]
+    rules = [replace(rule, is_needed=True) for rule in needed]
+    rules += [_calibration_rule(model), *canary_rules(model, champion)]
     if champion is not None:
-        rules += [_held_out_rule(model, champion), _verdict_rule(model, champion)]
+        comparisons = [_held_out_rule(model, champion), _verdict_rule(model, champion)]
+        rules += [replace(rule, is_comparison=True) for rule in comparisons]
     return rules
 
 
@@ -84,10 +90,10 @@ def may_be_promoted(rules: Sequence[Rule]) -> bool:
     No rule may fail, weights and precision must hold, and where there is a champion at least one
     of the two comparisons with it must have been made.
     """
-    own, comparisons = rules[:3], rules[3:]
+    comparisons = [rule for rule in rules if rule.is_comparison]
     return (
         all(rule.is_met is not False for rule in rules)
-        and all(rule.is_met for rule in own[:2])
+        and all(rule.is_met for rule in rules if rule.is_needed)
         and (not comparisons or any(rule.is_met for rule in comparisons))
     )
 
@@ -111,14 +117,18 @@ def promote(model: ScoringModel, actor: User) -> Job:
         return _begin_to_show(model)
 
 
-def roll_back(actor: User, *, reason: str) -> Job:
-    """Give the place back to the champion before; a worker then shows its scores again."""
+def roll_back(actor: User | None, *, reason: str) -> Job:
+    """Give the place back to the champion before; a worker then shows its scores again.
+
+    Without an actor it is the machine's doing.
+    """
     with transaction.atomic():
-        return _begin_to_show(services.roll_back(actor, reason=reason))
+        return _begin_to_show(services.roll_back(actor, reason=reason), reason=reason)
 
 
-def _begin_to_show(model: ScoringModel) -> Job:
-    publish("model.changed", subject_id=model.pk, payload={"champion": str(model)})
+def _begin_to_show(model: ScoringModel, *, reason: str = "") -> Job:
+    told = {"champion": str(model)} | ({"rolled_back": reason} if reason else {})
+    publish("model.changed", subject_id=model.pk, payload=told)
     return services.request_rescore(model)
 
 
@@ -194,6 +204,25 @@ def _calibration_rule(model: ScoringModel) -> Rule:
     return Rule(name, _interval(figure), figure["value"] <= MAX_CALIBRATION_ERROR)
 
 
+def canary_rules(model: ScoringModel, champion: ScoringModel | None) -> list[Rule]:
+    """What the canaries say of a model, and how long it takes."""
+    name, pace = "No harm to the canaries", f"At most {MAX_MS_PER_CANDIDATE} ms for a candidate"
+    canary_set = services.canaries_in_use()
+    now = services.latest_result(model, canary_set) if canary_set else None
+    if now is None:
+        says = "it has not scored them yet" if canary_set else "there are none yet"
+        return [Rule(name, says, None), Rule(pace, says, None)]
+    before = services.latest_result(champion, now.canary_set) if champion else None
+    harm = services.find_harm(now, at_promotion=None, before=before)
+    ms = now.ms_per_candidate
+    found = now.figures.get("completeness")
+    says = harm or f"{_percent(found)} of the real found at {now.cut:g}"
+    speed = Rule(pace, "not measured", None)
+    if ms is not None:
+        speed = Rule(pace, f"{ms:.1f} ms measured", ms <= MAX_MS_PER_CANDIDATE)
+    return [Rule(name, says, not harm), speed]
+
+
 def _held_out_rule(model: ScoringModel, champion: ScoringModel) -> Rule:
     name = "Not worse than the champion on the same held-out samples"
     same = model.report.get("dataset_sha256")
@@ -219,6 +248,11 @@ def _verdict_rule(model: ScoringModel, champion: ScoringModel) -> Rule:
     gain = compare(found.score, found.other, found.is_real, group=found.group)
     is_met = None if gain["high"] is None else gain["high"] >= 0.0
     return Rule(name, f"AUCPR {_interval(gain)} above it, on {counts}", is_met)
+
+
+def _percent(figure: Mapping[str, float | None]) -> str:
+    value, low, high = (100 * (figure[name] or 0.0) for name in ("value", "low", "high"))
+    return f"{value:.0f} % ({low:.0f} to {high:.0f} %)"
 
 
 def _interval(figure: Mapping[str, float | None]) -> str:

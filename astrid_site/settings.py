@@ -203,6 +203,7 @@ BROKER_URL = read_text("ASTRID_BROKER_URL", "filesystem://")
 BROKER_DIR = DATA_DIR / "broker"
 JOB_HANDLERS = read_text("ASTRID_JOB_HANDLERS", "astrid_site.pipeline.HANDLERS")
 JOB_LOST_HANDLER = read_text("ASTRID_JOB_LOST_HANDLER", "astrid_site.pipeline.job_lost")
+STANDING_JOBS = read_text("ASTRID_STANDING_JOBS", "astrid_site.pipeline.begin_standing")
 CONTROL = "astrid_site.control"  # how the apps below it start and stop their observations
 CALIBRATION = "preprocessing.services"  # how ingest, below it, hands over bias, dark and flat
 JOB_LEASE_S = read_number("ASTRID_JOB_LEASE_S", 60, minimum=1)
@@ -218,6 +219,12 @@ PEOPLE_PER_CANDIDATE = int(read_number("ASTRID_PEOPLE_PER_CANDIDATE", 3, minimum
 SECOND_METHOD = read_choice(
     "ASTRID_SECOND_METHOD", "", choices=("", "kernel", "zogy", "alard_lupton")
 )
+
+# a champion goes by itself when it finds fewer of the canaries, or lets more pass, by more than the
+# margin with 95 % confidence; scores from the cut on count as real
+CANARY_CUT = read_number("ASTRID_CANARY_CUT", 0.5, minimum=0)
+CANARY_MARGIN = read_number("ASTRID_CANARY_MARGIN", 0.05, minimum=0)
+CANARY_EVERY_S = read_number("ASTRID_CANARY_EVERY_S", 900, minimum=10)
 
 # the registry of models as MLflow shows it: a database here, or any server
 MLFLOW_URI = read_text("ASTRID_MLFLOW_URI", f"sqlite:///{DATA_DIR / 'mlflow' / 'mlflow.sqlite3'}")

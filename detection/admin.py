@@ -7,7 +7,15 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from astrid_site.core.admin import ReadOnlyAdmin
-from detection.models import DataSet, Detection, DetectionRun, ScoringModel, TrainingRun
+from detection.models import (
+    CanaryResult,
+    CanarySet,
+    DataSet,
+    Detection,
+    DetectionRun,
+    ScoringModel,
+    TrainingRun,
+)
 
 
 @admin.register(DetectionRun)
@@ -61,3 +69,20 @@ class TrainingRunAdmin(ReadOnlyAdmin):
 
     list_display = ("dataset", "start", "model", "seconds", "created_at")
     list_select_related = ("dataset", "start", "model")
+
+
+@admin.register(CanarySet)
+class CanarySetAdmin(ReadOnlyAdmin):
+    """Sets of candidates whose truth is known."""
+
+    list_display = ("__str__", "n_real", "n_bogus", "created_at")
+    list_select_related = ("file",)
+
+
+@admin.register(CanaryResult)
+class CanaryResultAdmin(ReadOnlyAdmin):
+    """What models said of the canaries."""
+
+    list_display = ("model", "occasion", "role", "harm", "problem", "created_at")
+    list_filter = ("occasion", "role")
+    list_select_related = ("model",)

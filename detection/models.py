@@ -293,3 +293,54 @@ class TrainingRun(UUIDModel):
 
     def __str__(self) -> str:
         return f"training on {self.dataset_id}"
+
+
+class CanarySet(UUIDModel):
+    """Candidates whose truth is known, kept by their content; the newest set is the one in use."""
+
+    file = models.OneToOneField(
+        StoredFile,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="NPZ of cutouts, features, truth.",
+    )
+    n_real = models.PositiveIntegerField()
+    n_bogus = models.PositiveIntegerField()
+    recipe = models.JSONField(default=dict, help_text="How they were made.")
+
+    def __str__(self) -> str:
+        return f"canaries {self.file.sha256[:12]}"
+
+
+class CanaryResult(UUIDModel):
+    """What one model said of the canaries at one time; written once."""
+
+    class Occasion(models.TextChoices):
+        """Why it was asked."""
+
+        REGISTRATION = "registration", "came into service"
+        PART = "part", "its part changed"
+        ROUND = "round", "regular round"
+
+    model = models.ForeignKey(ScoringModel, on_delete=models.PROTECT, related_name="+")
+    canary_set = models.ForeignKey(CanarySet, on_delete=models.PROTECT, related_name="+")
+    occasion = models.CharField(max_length=12, choices=Occasion)
+    role = models.CharField(max_length=10, choices=ScoringModel.Role, help_text="At that time.")
+    cut = models.FloatField(help_text="Scores from here on count as real.")
+    scores = models.JSONField(help_text="Of each canary in the order of the set; null for none.")
+    figures = models.JSONField(
+        default=dict, help_text="completeness, false_alarms: value, low, high; n_scored; roc_auc."
+    )
+    ms_per_candidate = models.FloatField(null=True, blank=True)
+    problem = models.TextField(blank=True, help_text="Why it could not be asked.")
+    harm = models.TextField(
+        blank=True, help_text="What it does worse than it may; empty if nothing."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["model", "-created_at"], name="detection_canary_newest")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%d %H:%M} {self.harm or self.problem or 'no harm'}"

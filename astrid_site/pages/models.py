@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from astrid_site.core.models import AuditEntry, Job
+from astrid_site.pages.canaries import CanaryView, canary_view
 from astrid_site.pages.curves import CurveView, draw_curves
 from astrid_site.promotion import Rule, gate, headline, may_be_promoted
 from detection.models import Detection, ScoringModel
@@ -39,6 +40,7 @@ _ACTIONS = {
     "model.promote": "was promoted to champion",
     "model.rollback": "was made champion again",
     "model.role": "changed its part",
+    "model.harm": "harmed the canaries",
 }
 
 
@@ -134,6 +136,7 @@ class ModelPage:
     history: list[Happening]
     before: ScoringModel | None
     job: Job | None
+    canaries: CanaryView
 
     @property
     def hard_kinds(self) -> list[Kind]:
@@ -176,6 +179,7 @@ def model_page(model: ScoringModel) -> ModelPage:
         history=[_happening(entry) for entry in _entries(model)],
         before=replaced_by(model) if is_champion else None,
         job=Job.objects.filter(kind=RESCORE, subject_id=model.pk).first(),
+        canaries=canary_view(model),
     )
 
 

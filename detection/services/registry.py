@@ -16,6 +16,7 @@ from astrid_site.core.jobs import NextJob
 from astrid_site.core.models import AuditEntry, FileKind, Job
 from astrid_site.core.storage import put_bytes
 from detection.models import DetectionRun, ScoringModel
+from detection.services.canaries import request_canaries
 from detection.services.mirror import request_mirror
 from detection.services.scoring import load_scorer
 from detection.services.shipped import Shipped, shipped_models
@@ -125,6 +126,7 @@ def register_network(
         model.save()
         audit.record(None, "model.registered", model, after={"model": str(model)})
         request_mirror(model)
+        request_canaries(model)
     return model
 
 
@@ -151,6 +153,7 @@ def promote(model: ScoringModel, actor: User | None, *, gate: list[str]) -> None
             actor, "model.promote", model, before=before, after={"model": str(model), "gate": gate}
         )
         request_mirror(model)
+        request_canaries(model)
 
 
 def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
@@ -177,10 +180,11 @@ def roll_back(actor: User | None, *, reason: str) -> ScoringModel:
             after={"model": str(before), "reason": reason},
         )
         request_mirror(before)
+        request_canaries(before)
     return before
 
 
-def set_role(model: ScoringModel, role: str, actor: User | None) -> None:
+def set_role(model: ScoringModel, role: str, actor: User | None, *, reason: str = "") -> None:
     """Make a model the challenger, a shadow, or retire it; the challenger before steps back.
 
     Raises
@@ -201,8 +205,11 @@ def set_role(model: ScoringModel, role: str, actor: User | None) -> None:
                 _move(other, Role.SHADOW)
         before = model.role
         _move(model, role)
-        audit.record(actor, "model.role", model, before={"role": before}, after={"role": role})
+        after = {"role": role} | ({"reason": reason} if reason else {})
+        audit.record(actor, "model.role", model, before={"role": before}, after=after)
         request_mirror(model)
+        if role != Role.RETIRED:
+            request_canaries(model)
 
 
 def replaced_by(champion: ScoringModel) -> ScoringModel | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from astrid_site.core.errors import ApplicationError
+from astrid_site.core.errors import ApplicationError, TransientError
 from astrid_site.core.models import FileKind, StoredFile
 from astrid_site.core.storage import local_copy, put_file
 from detection.models import Detection, DetectionRun, ScoringModel
@@ -86,12 +86,26 @@ def score_candidates(
         Candidates.
     cutouts : NDArray[float32], shape (n, 4, 63, 63), or None
         As they are stored, in the same order; None where there are no candidates.
+
+    Raises
+    ------
+    TransientError
+        If the weights of one are gone or damaged: the frame waits until that model is out of
+        service, which the canaries see to.
     """
     asked = _Asked([m.features for m in measurements], cutouts)
     models = models_in_service()
-    scores = [asked.score(load_scorer(model), sha256=model.sha256) for model in models]
+    scores = [_ask(asked, model) for model in models]
     kept = {model.pk: keep_weights(model) for model in models if model.file is None}
     return Scored(models, scores, kept)
+
+
+def _ask(asked: _Asked, model: ScoringModel) -> list[ModelScore]:
+    try:
+        return asked.score(load_scorer(model), sha256=model.sha256)
+    except (ApplicationError, ValueError) as error:
+        msg = f"{model} cannot be asked: {error}"
+        raise TransientError(msg) from error
 
 
 class _Asked:
@@ -179,6 +193,22 @@ def verify_weights(model: ScoringModel) -> None:
     except (OSError, ValueError) as error:
         msg = f"{model}: {error}"
         raise ApplicationError(msg) from error
+
+
+def score_afresh(
+    model: ScoringModel,
+    features: Sequence[Mapping[str, float | None]],
+    cutouts: NDArray[np.float32],
+) -> list[ModelScore]:
+    """Scores of candidates by one model whose weights are read and verified anew.
+
+    Raises
+    ------
+    ApplicationError, ValueError, KeyError, RuntimeError
+        If its weights, or those of a model it asks, are gone, are others or cannot be read.
+    """
+    _LOADED.clear()
+    return _Asked(features, cutouts).score(load_scorer(model), sha256=model.sha256)
 
 
 def rescore_run(run: DetectionRun) -> int:

@@ -23,6 +23,7 @@ from astrid_site.core.storage import put_bytes
 from catalog.models import ContextList
 from curation.models import Verdict
 from curation.services import give_verdict
+from detection.models import CanaryResult, CanarySet, ScoringModel
 from differencing.models import ReferenceEpoch, ReferenceImage
 from observations.models import Observation, Survey
 from preprocessing.models import CalibrationMaster, Camera, ReferenceCatalog, ScienceImage
@@ -68,6 +69,11 @@ def fill(world: World, people: dict[str, User], number: int) -> None:
         n_rows=1,
     )
     make_catalog(world.survey)
+    canaries = CanarySet.objects.create(file=stored(f"canaries {number}"), n_real=1, n_bogus=1)
+    model = ScoringModel.objects.get(role="champion")
+    CanaryResult.objects.create(
+        model=model, canary_set=canaries, occasion="round", role="champion", cut=0.5, scores=[]
+    )
     for image in ScienceImage.objects.all():
         ReferenceEpoch.objects.create(reference=reference, science_image=image, weight=1.0)
 
