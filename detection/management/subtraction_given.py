@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError, ImageReadError
-from astrid_site.imaging.fits_io import ImageSource, read_plane
+from astrid_site.imaging.fits_companions import Companion
+from astrid_site.imaging.fits_io import ImageSource, read_header, read_plane
 from astrid_site.imaging.masks import MaskPlane
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ def with_mask(
 ) -> tuple[ImageSource, list[str]]:
     """A frame with the mask given for it, else with that of its own file, and what is to be said.
 
-    Of a given mask whatever is not zero is rejected.
+    Of a given mask whatever is not zero is rejected; of one beside an image, in the file of an
+    exposure, the bits that its file says are bad.
     """
     image, path = source.image, options[f"{name}_mask"]
     if path is None:
         planes, notes = _beside(options[name], source, is_mask=True)
     else:
         notes = []
-        bad = _plane_like(path, "mask", image.shape) != 0
+        own = _own_plane(path, "mask")
+        plane = _plane_like(path, "mask", image.shape, hdu=own.hdu if own else None)
+        bad = plane != 0 if own is None else own.is_bad(plane)
+        notes += [] if own is None else [f"the mask is HDU {own.hdu} {own.name} of {path.name}"]
         planes = np.where(bad, np.uint16(MaskPlane.USER), np.uint16(0)).astype(np.uint16)
     if planes is None:
         return source, notes
@@ -52,7 +57,7 @@ def read_given(
     noise_path, psf_path = options[f"{name}_noise"], options[f"{name}_psf"]
     notes: list[str] = []
     if noise_path is not None:
-        variance = _given_variance(noise_path, shape)
+        variance, notes = _given_variance(noise_path, shape)
     else:
         variance, notes = _beside(options[name], source, is_mask=False)
     psf = None if psf_path is None else _given_psf(psf_path, shape)
@@ -69,9 +74,31 @@ def _beside(path: Path, source: ImageSource, *, is_mask: bool) -> tuple[Any, lis
     return values, [own.refused() if values is None else own.in_words()]
 
 
-def _given_variance(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Variance of a plane of 1-sigma errors; 0 on pixels that were not measured."""
-    noise = _plane_like(path, "noise", shape)
+def _own_plane(path: Path, what: str) -> Companion | None:
+    """The mask or noise of a file that holds an image as well; None for a plane by itself.
+
+    The image would be taken for it, and reject or weigh every pixel by its light.
+    """
+    companions = read_header(path).companions
+    found = [each for each in companions if (each.role == "mask") is (what == "mask")]
+    if companions and not found:
+        beside = ", ".join(f"HDU {each.hdu} {each.name}" for each in companions)
+        raise ImageReadError(
+            f"the file holds an image and {beside}, but no {what}.",
+            file_name=path.name,
+            code="no_such_hdu",
+            remedy=f"Give a file of which the only plane is the {what}, or call it "
+            f"{'MASK or DQ' if what == 'mask' else 'ERR'}.",
+        )
+    return found[0] if found else None
+
+
+def _given_variance(path: Path, shape: tuple[int, int]) -> tuple[NDArray[np.float32], list[str]]:
+    """Variance of a plane of 1-sigma errors, 0 where not measured, and what is to be said."""
+    own = _own_plane(path, "noise")
+    noise = _plane_like(path, "noise", shape, hdu=own.hdu if own else None)
+    if own is not None and (variance := own.usable_variance(noise)) is not None:
+        return variance, [f"the noise is HDU {own.hdu} {own.name} of {path.name}"]
     usable = np.isfinite(noise) & (noise > 0)
     if not usable.any():
         raise ImageReadError(
@@ -81,7 +108,7 @@ def _given_variance(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
             remedy="Give the standard deviation of each pixel, in the image's own unit.",
         )
     squares = np.where(usable, noise.astype(np.float64), 0.0) ** 2
-    return np.asarray(squares, dtype=np.float32)
+    return np.asarray(squares, dtype=np.float32), []
 
 
 def _given_psf(path: Path, shape: tuple[int, int]) -> PsfField:
@@ -119,8 +146,10 @@ def _flaw_of_psf(plane: NDArray[np.float32]) -> str:
     return ""
 
 
-def _plane_like(path: Path, what: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    plane = read_plane(path)
+def _plane_like(
+    path: Path, what: str, shape: tuple[int, int], *, hdu: int | None
+) -> NDArray[np.float32]:
+    plane = read_plane(path, hdu=hdu)
     if plane.shape != shape:
         raise ImageReadError(
             f"the {what} has {plane.shape[1]} x {plane.shape[0]} pixels, the image "

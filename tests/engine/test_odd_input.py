@@ -106,6 +106,28 @@ def test_masks_of_any_number_type_mean_the_same(files: Files, tmp_path: Path) ->
     assert len({tuple(np.round(table["score"], 3)) for table in tables}) == 1
 
 
+def test_of_a_file_that_holds_an_image_its_mask_is_taken_or_asked_for(
+    files: Files, tmp_path: Path
+) -> None:
+    data, quality = files.pair.science.data, np.zeros(SHAPE, np.int16)
+    quality[100:110] = 4
+    both = write_extensions(files, tmp_path / "both.fits", {"SCI": data, "DQ": quality})
+    done = run(files.reference, files.science, tmp_path / "out", "--science-mask", both)
+    assert "science: the mask is HDU 2 DQ of both.fits" in done.record["notes"]
+    with fits.open(done.output / "score.fits") as score:
+        assert (score[0].data[100:110] == 0.0).all()
+        assert (score[0].data[120:200] != 0.0).mean() > 0.7
+    errors = np.full(SHAPE, 20.0, np.float32)
+    none = write_extensions(files, tmp_path / "none.fits", {"SCI": data, "ERR": errors})
+    said = refuse(files.reference, files.science, tmp_path / "no", "--science-mask", none)
+    assert "but no mask" in said
+    told = run(files.reference, files.science, tmp_path / "noise", "--science-noise", none)
+    assert "science: the noise is HDU 2 ERR of none.fits" in told.record["notes"]
+    assert "but no noise" in refuse(
+        files.reference, files.science, tmp_path / "no", "--science-noise", both
+    )
+
+
 @pytest.mark.parametrize("gain", [1e6, 1e-6])
 def test_a_gain_that_the_sky_contradicts_is_said_and_not_used(
     files: Files, good: Run, tmp_path: Path, gain: float
