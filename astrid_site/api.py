@@ -43,8 +43,10 @@ from catalog.api import (
     ObjectExport,
     ObjectList,
     ObjectSearchList,
+    ObjectStatements,
     SavedSearchDetail,
     SavedSearchList,
+    StatementDetail,
     WatchedPlace,
 )
 from catalog.api.context import ObjectContext
@@ -246,6 +248,8 @@ urlpatterns = [
         LightCurveExport.as_view(),
         name="object-curve",
     ),
+    path("objects/<uuid:pk>/statements/", ObjectStatements.as_view(), name="object-statements"),
+    path("statements/<uuid:pk>/", StatementDetail.as_view(), name="statement-detail"),
     path("coverage/", WatchedPlace.as_view(), name="coverage"),
     path("searches/", SavedSearchList.as_view(), name="search-list"),
     path("searches/<uuid:pk>/", SavedSearchDetail.as_view(), name="search-detail"),

@@ -43,6 +43,12 @@ object_urls = [
     path("searches/<uuid:search_id>/remove/", catalog_views.forget_search, name="forget_search"),
     path("without-place/", objects.without_place, name="without_place"),
     path("<uuid:object_id>/", objects.detail, name="detail"),
+    path("<uuid:object_id>/statements/", catalog_views.state, name="state"),
+    path(
+        "<uuid:object_id>/statements/<uuid:statement_id>/withdraw/",
+        catalog_views.withdraw,
+        name="withdraw",
+    ),
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
 ]

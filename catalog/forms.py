@@ -10,7 +10,7 @@ from typing import ClassVar
 from django import forms
 
 from catalog.algorithms.object_search import SearchError, object_search
-from catalog.models import AstroObject
+from catalog.models import AstroObject, ObjectStatement
 from observations.models import Survey
 
 #: Ways to write a time; what has a zone of its own is read by the field itself.
@@ -208,4 +208,39 @@ class WatchedForm(forms.Form):
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
             self.add_error("until", "It is before the beginning.")
+        return cleaned
+
+
+class StatementForm(forms.Form):
+    """Something that a person knows of an object."""
+
+    kind = forms.ChoiceField(choices=ObjectStatement.Kind.choices, label="What")
+    text = forms.CharField(required=False, max_length=300, label="Name, type or words")
+    number = forms.FloatField(
+        required=False,
+        min_value=-0.009,
+        max_value=19.9,
+        label="Redshift",
+        widget=forms.TextInput(attrs={"inputmode": "decimal"}),
+    )
+    error = forms.FloatField(
+        required=False,
+        min_value=1e-9,
+        max_value=10.0,
+        label="± of the redshift",
+        widget=forms.TextInput(attrs={"inputmode": "decimal"}),
+    )
+    source = forms.CharField(required=False, max_length=300, label="Known from")
+
+    def clean(self) -> dict[str, object]:
+        """A redshift is a number, all else is words."""
+        cleaned = super().clean() or self.cleaned_data
+        is_redshift = cleaned.get("kind") == ObjectStatement.Kind.REDSHIFT
+        if is_redshift and cleaned.get("number") is None and "number" not in self.errors:
+            self.add_error("number", "A redshift is a number.")
+        if not is_redshift:
+            if not str(cleaned.get("text") or "").strip():
+                self.add_error("text", "Say something.")
+            if cleaned.get("number") is not None or cleaned.get("error") is not None:
+                self.add_error("number", "Only a redshift is a number.")
         return cleaned

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from catalog import selectors
+from catalog.algorithms.band_peaks import BandFlux, BandPeak, fit_bands, peak_curves
 from catalog.algorithms.common_scale import (
     IMAGE_UNITS,
     MICROJANSKY,
@@ -108,9 +109,16 @@ def light_curve(
 
 
 def chart_points(
-    rows: Sequence[LightCurvePoint], *, current: UUID | None = None, height: float = 210
+    rows: Sequence[LightCurvePoint],
+    *,
+    current: UUID | None = None,
+    height: float = 210,
+    peaks: Sequence[BandPeak] = (),
 ) -> LightCurve:
-    """Charts of points of both kinds, each kind in its own, all fluxes of a chart on one scale."""
+    """Charts of points of both kinds, each kind in its own, all fluxes of a chart on one scale.
+
+    Fitted ``peaks`` are drawn over the differences.
+    """
     fluxes = scale_fluxes(rows)
     unit = _main_unit(fluxes.values())
     differences = [row for row in rows if row.kind == LightCurvePoint.Kind.DIFFERENCE]
@@ -118,7 +126,9 @@ def chart_points(
 
     def draw(points: Sequence[LightCurvePoint], quantity: Quantity) -> ChartPair | None:
         kind: FluxKind = "total" if points is totals else "difference"
-        return _draw(_Curve(points, fluxes, unit, current), quantity, kind=kind, height=height)
+        drawn = () if points is totals else peaks
+        curve = _Curve(points, fluxes, unit, current, peak_curves(drawn, quantity, unit=unit))
+        return _draw(curve, quantity, kind=kind, height=height)
 
     return LightCurve(
         magnitude=draw(differences, "magnitude"),
@@ -129,6 +139,21 @@ def chart_points(
         n_undated=len({row.observation_id for row in rows if row.mjd is None}),
         has_faded=any(_is_lost(row) for row in differences),
     )
+
+
+def fit_peaks(rows: Sequence[LightCurvePoint]) -> list[BandPeak]:
+    """The maximum of each band of the differences, in the unit of their chart."""
+    fluxes = scale_fluxes(rows)
+    unit = _main_unit(fluxes.values())
+    told = [
+        BandFlux(row.band, row.mjd, fluxes[row.pk].flux, fluxes[row.pk].flux_error)
+        for row in rows
+        if row.kind == LightCurvePoint.Kind.DIFFERENCE
+        and row.mjd is not None
+        and row.pk in fluxes
+        and fluxes[row.pk].unit == unit
+    ]
+    return fit_bands(told, unit=unit) if unit != IMAGE_UNITS else []
 
 
 def scale_fluxes(rows: Sequence[LightCurvePoint]) -> dict[UUID, ScaledFlux]:
@@ -213,6 +238,7 @@ class _Curve:
     fluxes: Mapping[UUID, ScaledFlux]
     unit: str
     current: UUID | None
+    fits: Mapping[str, Sequence[tuple[float, float]]]
 
     def epochs(self) -> list[Epoch]:
         """What can be drawn: dated points on the common scale, and epochs of the reference."""
@@ -247,7 +273,15 @@ def _draw(curve: _Curve, quantity: Quantity, *, kind: FluxKind, height: float) -
     epochs = curve.epochs()
     unit = f"{IMAGE_UNITS}, not comparable" if curve.unit == IMAGE_UNITS else curve.unit
     wide, narrow = (
-        lay_out_chart(epochs, quantity=quantity, kind=kind, unit=unit, width=width, height=high)
+        lay_out_chart(
+            epochs,
+            quantity=quantity,
+            kind=kind,
+            unit=unit,
+            width=width,
+            height=high,
+            fits=curve.fits,
+        )
         for width, high in ((WIDE, height), (NARROW, NARROW_HEIGHT))
     )
     n_apart = sum(row.mjd is not None and curve.is_apart(row) for row in curve.points)

@@ -8,15 +8,22 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from astrid_site.accounts.people import signed_in
+from astrid_site.core.errors import ConflictError
 from catalog import pages, selectors, services
 from catalog.algorithms.object_search import ObjectSearch
-from catalog.forms import ObjectSearchForm, SaveSearchForm, WatchedForm, page_parameters
-from catalog.models import SavedSearch
+from catalog.forms import (
+    ObjectSearchForm,
+    SaveSearchForm,
+    StatementForm,
+    WatchedForm,
+    page_parameters,
+)
+from catalog.models import AstroObject, ObjectStatement, SavedSearch
 from observations.selectors import simulated_names
 
 
@@ -103,3 +110,34 @@ def forget_search(request: HttpRequest, search_id: UUID) -> HttpResponse:
 
 def _address(row: SavedSearch) -> str:
     return f"{reverse('catalog:list')}?{urlencode(page_parameters(row.parameters))}"
+
+
+@login_required
+@permission_required("catalog.add_objectstatement", raise_exception=True)
+@require_POST
+def state(request: HttpRequest, object_id: UUID) -> HttpResponse:
+    """Write down what a person knows of an object."""
+    owner = get_object_or_404(AstroObject, pk=object_id)
+    form = StatementForm(request.POST)
+    if form.is_valid():
+        services.state(owner, signed_in(request), **form.cleaned_data)
+        messages.success(request, "Written down.")
+    else:
+        told = "; ".join(f"{form[name].label}: {e[0]}" for name, e in form.errors.items())
+        messages.error(request, f"Not written: {told}")
+    return redirect("catalog:detail", object_id=owner.pk)
+
+
+@login_required
+@permission_required("catalog.add_objectstatement", raise_exception=True)
+@require_POST
+def withdraw(request: HttpRequest, object_id: UUID, statement_id: UUID) -> HttpResponse:
+    """Take a statement back."""
+    rows = ObjectStatement.objects.filter(astro_object=object_id)
+    try:
+        services.withdraw(get_object_or_404(rows, pk=statement_id), signed_in(request))
+    except ConflictError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "Taken back.")
+    return redirect("catalog:detail", object_id=object_id)

@@ -14,6 +14,7 @@ from astrid_site.pages import pictures
 from astrid_site.pages.view_files import tiles_of
 from catalog import pages as catalog_pages
 from catalog import selectors
+from catalog.algorithms.band_peaks import BandPeak
 from catalog.algorithms.common_scale import ScaledFlux
 from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from curation.models import Consensus, Verdict
@@ -70,6 +71,8 @@ class AstroObjectPage:
     verdicts: list[Verdict]
     consensus: Consensus | None
     best: Detection | None
+    peaks: list[BandPeak]
+    discovery: Detection | None
 
     @property
     def surveys(self) -> list[str]:
@@ -85,12 +88,13 @@ def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) ->
     points = [p for p in reversed(page.light_curve) if p.difference_run_id is not None]
     shown = points if all_epochs else points[:MAX_EPOCHS]
     fluxes = catalog_pages.scale_fluxes(page.light_curve)
+    peaks = catalog_pages.fit_peaks(page.light_curve)
     found = {member.detection.observation_id: member.detection for member in page.members}
     return AstroObjectPage(
         astro_object=astro_object,
         members=page.members,
         table=catalog_pages.epoch_table(page.light_curve),
-        light_curve=catalog_pages.chart_points(page.light_curve),
+        light_curve=catalog_pages.chart_points(page.light_curve, peaks=peaks),
         finder=_finder_view(astro_object, chosen) if chosen else None,
         finder_detection=chosen,
         epochs=[
@@ -101,6 +105,9 @@ def astro_object_page(astro_object: AstroObject, *, all_epochs: bool = False) ->
         verdicts=list(verdict_history(astro_object)),
         consensus=consensus_of(astro_object.pk),
         best=max((m.detection for m in page.members), key=lambda d: abs(d.score), default=None),
+        peaks=peaks,
+        # the members come latest exposure first
+        discovery=page.members[-1].detection if page.members else None,
     )
 
 

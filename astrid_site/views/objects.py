@@ -11,7 +11,9 @@ from django.views.decorators.http import require_GET
 
 from astrid_site.core.keyset import keyset_page
 from astrid_site.pages import astro_object as page
+from catalog.forms import StatementForm
 from catalog.models import AstroObject
+from catalog.selectors import statements_of
 from catalog.selectors.context import context_of_object
 from curation.selectors import confirmed_without_place
 from detection.pages import STRETCHES
@@ -39,6 +41,8 @@ def detail(request: HttpRequest, object_id: UUID) -> HttpResponse:
         "simulated_surveys": shown.surveys if shown.astro_object.is_simulated else [],
         "stretch": _stretch(request),
         "stretches": STRETCHES,
+        "statements": statements_of(shown.astro_object),
+        "statement_form": StatementForm(),
     }
     return render(request, "catalog/detail.html", context)
 

@@ -102,6 +102,14 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A fit to the points of one band."""
+
+    path: str
+    series: int
+
+
+@dataclass(frozen=True)
 class SurveySymbol:
     """Which symbol the points of one survey have."""
 
@@ -128,6 +136,7 @@ class Chart:
     references: tuple[ReferenceMark, ...] = ()
     #: Empty where all points are of one survey.
     surveys: tuple[SurveySymbol, ...] = ()
+    curves: tuple[Curve, ...] = ()
 
     @property
     def has_limits(self) -> bool:
@@ -151,6 +160,7 @@ def lay_out_chart(
     unit: str = "",
     width: float = 640,
     height: float = 220,
+    fits: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Chart | None:
     """Lay a light curve out.
 
@@ -167,6 +177,8 @@ def lay_out_chart(
         Of all the fluxes, which must be on one scale.
     width, height : float
         Size of the chart.
+    fits : mapping of str to sequence of (float, float)
+        For bands that have one a fit, as (MJD, value) in the quantity of the chart.
 
     Returns
     -------
@@ -221,7 +233,19 @@ def lay_out_chart(
         bands=bands,
         references=_mark_references(references, [round(place_x(e.mjd), 2) for e in references]),
         surveys=tuple(SurveySymbol(name, symbol) for name, symbol in surveys.items()),
+        curves=tuple(
+            Curve(
+                _path([(place_x(t), place_y(v)) for t, v in curve if y_low <= v <= y_high]),
+                bands.index(band) % 6,
+            )
+            for band, curve in (fits or {}).items()
+            if band in bands
+        ),
     )
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) if len(points) > 1 else ""
 
 
 def _placed(

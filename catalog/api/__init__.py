@@ -5,6 +5,7 @@ from catalog.api.coverage import WatchedPlace
 from catalog.api.exports import LightCurveExport, ObjectExport
 from catalog.api.objects import ConeSearch, LightCurvePointOutput, ObjectDetail, ObjectList
 from catalog.api.search import ObjectSearchList, SavedSearchDetail, SavedSearchList
+from catalog.api.statements import ObjectStatements, StatementDetail
 
 __all__ = [
     "ConeSearch",
@@ -15,7 +16,9 @@ __all__ = [
     "ObjectExport",
     "ObjectList",
     "ObjectSearchList",
+    "ObjectStatements",
     "SavedSearchDetail",
     "SavedSearchList",
+    "StatementDetail",
     "WatchedPlace",
 ]

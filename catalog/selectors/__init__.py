@@ -24,6 +24,7 @@ from catalog.selectors.search import (
     search_page,
     search_rows,
 )
+from catalog.selectors.statements import Statements, statements_of
 
 __all__ = [
     "EDGE_ARCSEC",
@@ -33,6 +34,7 @@ __all__ = [
     "Coverage",
     "CoveringFrame",
     "ObjectPage",
+    "Statements",
     "cone_search",
     "coverage_of",
     "flux_ratios",
@@ -50,4 +52,5 @@ __all__ = [
     "saved_searches",
     "search_page",
     "search_rows",
+    "statements_of",
 ]

@@ -22,12 +22,13 @@ def object_rows(search: ObjectSearch) -> Iterator[list[tuple[Any, ...]]]:
 def light_curve_rows(astro_object: AstroObject) -> Iterator[list[tuple[Any, ...]]]:
     """Points of one object, in order of time, as rows of ``LIGHT_CURVE_COLUMNS``."""
     yield [
-        tuple(_point_value(point, column.read_from) for column in LIGHT_CURVE_COLUMNS)
+        tuple(point_value(point, column.read_from) for column in LIGHT_CURVE_COLUMNS)
         for point in light_curve(astro_object)
     ]
 
 
-def _point_value(point: LightCurvePoint, name: str) -> Any:
+def point_value(point: LightCurvePoint, name: str) -> Any:
+    """One cell of a table of points."""
     match name:
         case "flux_ujy" | "flux_error_ujy":
             value = point.flux if name == "flux_ujy" else point.flux_error

@@ -51,11 +51,10 @@ def in_cone(
     for low, high in cone_ranges(ra, dec, radius):
         condition |= Q(**{f"{prefix}healpix14__gte": low, f"{prefix}healpix14__lt": high})
     # keys and places first: the nearest rows are known before any whole row is read
-    wanted = rows.filter(condition).order_by("pk")
-    keys, places = [], []
-    for key, *place in wanted.values_list("pk", f"{prefix}ra", f"{prefix}dec").iterator():
-        keys.append(key)
-        places.append(place)
+    # in no order: asked for one, SQLite walks its index and tries the ranges on every row
+    wanted = rows.filter(condition).order_by()
+    told = sorted(wanted.values_list("pk", f"{prefix}ra", f"{prefix}dec").iterator())
+    keys, places = [row[0] for row in told], [row[1:] for row in told]
     if not keys:
         return []
     around = np.array(places, dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from django.db.models import F, Q, QuerySet
 
 from astrid_site.core.keyset import KeysetPage, decode_cursor, encode_cursor
+from astrid_site.imaging.healpix import ORDER
 from catalog.algorithms.object_search import ObjectSearch
 from catalog.algorithms.sky_regions import Region
 from catalog.models import AstroObject, ObjectStatement, SavedSearch
@@ -19,6 +20,9 @@ PAGE_SIZE = 50
 #: Rows read at once where positions decide [rows].
 CHUNK_ROWS = 5_000
 _ORDER = "last_detected_at"
+#: Regions that take less of the sky are read whole and sorted here.
+_SMALL_SHARE = 0.02
+_N_CELLS = 12 * 4**ORDER
 
 
 def matching(search: ObjectSearch) -> QuerySet[AstroObject]:
@@ -46,14 +50,14 @@ def matching(search: ObjectSearch) -> QuerySet[AstroObject]:
 
 
 def _says(words: str) -> Q:
-    """Every word is in the name or the classification, or all of them in one alias."""
+    """Every word is in the name or the classification, or all of them in what a person stated."""
     named = Q()
     for word in words.split():
         named &= Q(name__icontains=word) | Q(classification__icontains=word)
-    aliases = ObjectStatement.objects.filter(
-        kind=ObjectStatement.Kind.ALIAS, text__icontains=words.strip(), withdrawn_by__isnull=True
+    stated = ObjectStatement.objects.filter(
+        text__icontains=words.strip(), withdrawn_by__isnull=True
     )
-    return named | Q(pk__in=aliases.values("astro_object"))
+    return named | Q(pk__in=stated.values("astro_object"))
 
 
 def _covered(region: Region) -> Q:
@@ -104,13 +108,38 @@ def _first_inside(rows: QuerySet[AstroObject], region: Region | None, *, wanted:
     """Keys of the first rows inside a region, in the rows' own order."""
     if region is None:
         return list(rows.values_list("pk", flat=True)[:wanted])
+    if _share_of_sky(region) < _SMALL_SHARE:
+        return _sorted_inside(rows, region)[:wanted]
     keys: list[UUID] = []
     for chunk in _chunked(rows.values_list("pk", "ra", "dec").iterator(chunk_size=CHUNK_ROWS)):
-        is_inside = region.contains([row[1] for row in chunk], [row[2] for row in chunk])
-        keys += [chunk[i][0] for i in np.flatnonzero(is_inside)]
+        keys += [row[0] for row in _inside(chunk, region)]
         if len(keys) >= wanted:
             break
     return keys[:wanted]
+
+
+def _share_of_sky(region: Region) -> float:
+    """Part of the sky that a region's cells take."""
+    ranges = region.cover()
+    return sum(high - low for low, high in ranges) / _N_CELLS if ranges else 1.0
+
+
+def _sorted_inside(rows: QuerySet[AstroObject], region: Region) -> list[UUID]:
+    """Keys of all rows inside a small region, latest first.
+
+    Asked for an order, SQLite walks the index of that order and tries every range on every row;
+    few rows are sorted quicker here.
+    """
+    told = rows.order_by().values_list("pk", "ra", "dec", _ORDER)
+    found = [row for chunk in _chunked(told.iterator()) for row in _inside(chunk, region)]
+    found.sort(key=lambda row: (-row[3].timestamp() if row[3] else 0.0, row[0]))
+    return [row[0] for row in found]
+
+
+def _inside(chunk: list[tuple[Any, ...]], region: Region) -> list[tuple[Any, ...]]:
+    """Rows of key, RA and Dec, ... that lie in a region."""
+    is_inside = region.contains([row[1] for row in chunk], [row[2] for row in chunk])
+    return [chunk[i] for i in np.flatnonzero(is_inside)]
 
 
 def _chunked(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
@@ -127,13 +156,12 @@ def _chunked(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 def search_rows(search: ObjectSearch, columns: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
     """Every object of a search in pieces, ``columns`` of each; memory does not grow with them."""
     region = search.region
-    rows = matching(search).order_by("pk").values_list("ra", "dec", *columns)
+    rows = matching(search).order_by().values_list("pk", "ra", "dec", *columns)
     for chunk in _chunked(rows.iterator(chunk_size=CHUNK_ROWS)):
         if region is None:
-            yield [row[2:] for row in chunk]
+            yield [row[3:] for row in chunk]
             continue
-        is_inside = region.contains([row[0] for row in chunk], [row[1] for row in chunk])
-        yield [chunk[i][2:] for i in np.flatnonzero(is_inside)]
+        yield [row[3:] for row in _inside(chunk, region)]
 
 
 def saved_searches(owner_id: int) -> QuerySet[SavedSearch]:

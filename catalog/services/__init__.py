@@ -11,6 +11,7 @@ from catalog.services.photometry import (
     wants_measuring,
 )
 from catalog.services.searches import forget_search, save_search
+from catalog.services.statements import state, withdraw
 
 __all__ = [
     "ExportedTable",
@@ -25,5 +26,7 @@ __all__ = [
     "run_photometry",
     "save_search",
     "set_decision",
+    "state",
     "wants_measuring",
+    "withdraw",
 ]
