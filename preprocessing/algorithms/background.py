@@ -136,7 +136,9 @@ def fit_background(image: Image, *, box: int = 64) -> Background:
     left_out = bad | sources
     if np.count_nonzero(left_out) > (1.0 - _MIN_SKY_FRACTION) * bad.size:
         left_out = bad
-    level = spread(rough.levels, rough.mesh.scaled(image.shape))
+    levels, mesh = rough.levels, rough.mesh.scaled(image.shape)
+    del rough, bad  # the frame's largest moment comes: make room
+    level = spread(levels, mesh)
     return _calibrate(data, level, left_out=left_out, sources=sources, box=size)
 
 
@@ -341,9 +343,9 @@ def _noise_over(
     data: FloatArray, level: FloatArray, left_out: BoolArray, *, box: int
 ) -> FloatArray:
     """Noise of a pixel over the sky in boxes, from every other row of it."""
-    over = data[::2] - level[::2]
-    left_out = np.ascontiguousarray(left_out[::2])
+    over, left_out = data[::2] - level[::2], np.ascontiguousarray(left_out[::2])
     boxes = sep.Background(over, mask=left_out, bw=box, bh=box // 2, fw=3, fh=3)
+    del over, left_out
     return np.repeat(_positive(boxes.rms()), 2, axis=0)[: len(data)]
 
 

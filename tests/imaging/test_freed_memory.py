@@ -24,6 +24,24 @@ for _ in range(8):
 print(faults() - before)
 """
 
+_HOLES = """
+from pathlib import Path
+import numpy as np
+from astrid_site.imaging.freed_memory import give_back_freed_memory, keep_freed_memory
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+keep_freed_memory()
+before = held()
+planes = [np.ones(2**21, dtype=np.float32) for _ in range(8)]
+last = np.ones(2**10)  # above them: what is freed below is no end of the heap
+del planes
+kept = held() - before
+give_back_freed_memory()
+print(kept, held() - before)
+"""
+
 
 def page_faults(*arguments: str) -> int:
     """Page faults of eight planes of 64 MB, made one after the other."""
@@ -38,8 +56,24 @@ def page_faults(*arguments: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+glibc_only = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc"
+)
+
+
+@glibc_only
 def test_planes_made_after_another_use_its_memory_again() -> None:
     # the kernel clears each plane anew unless it is kept: 8 x 16384 pages
     assert page_faults() > 100_000
     assert page_faults("keep") < 1_000
+
+
+@glibc_only
+def test_holes_between_what_is_in_use_are_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _HOLES], capture_output=True, text=True, check=True
+    )
+    kept, left = map(int, done.stdout.split())
+    # eight planes of 2048 pages each
+    assert kept > 16_000
+    assert left < 1_000

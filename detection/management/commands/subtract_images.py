@@ -20,7 +20,7 @@ from astrid_site.imaging.errors import AlgorithmError, ImageReadError
 from astrid_site.imaging.fits_io import ImageSource, read_image
 from astrid_site.imaging.fits_process import reader_usage
 from astrid_site.imaging.fits_reader_child import own_peak_kib
-from astrid_site.imaging.freed_memory import keep_freed_memory
+from astrid_site.imaging.freed_memory import give_back_freed_memory, keep_freed_memory
 from astrid_site.imaging.image import Image
 from detection.management.subtraction_depth import describe_depth
 from detection.management.subtraction_frames import bring_together
@@ -194,6 +194,7 @@ def _subtract_files(options: dict[str, Any], clock: _StageClock) -> None:
         template, science = frames.template, frames.science
         reference = reference.without_pixels()
         pair["reference"] = replace(pair["reference"], image=reference.image)
+    give_back_freed_memory()
     _require_psfs(reference, science)
     with clock.stage("subtract"):
         subtraction = subtract(
