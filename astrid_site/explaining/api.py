@@ -72,6 +72,38 @@ class ReadingOutput(serializers.Serializer[Any]):
     fwhm_pix = serializers.FloatField()
 
 
+class DipoleOutput(serializers.Serializer[Any]):
+    """Two sources of opposite sign fitted to the difference."""
+
+    dx = serializers.FloatField(help_text="From the negative to the positive lobe [pix].")
+    dy = serializers.FloatField()
+    positive = serializers.FloatField(help_text="Flux [science units].")
+    negative = serializers.FloatField()
+    likelihood_ratio = serializers.FloatField(
+        help_text="2 ln of the dipole's likelihood over that of one source."
+    )
+
+
+class PixelHistoryOutput(serializers.Serializer[Any]):
+    """Candidates at the same detector pixel in frames that look elsewhere."""
+
+    n_frames = serializers.IntegerField()
+    n_hits = serializers.IntegerField()
+    expected = serializers.FloatField(help_text="Hits by accident.")
+    hot_probability = serializers.FloatField(allow_null=True)
+
+
+class DiagnosisOutput(serializers.Serializer[Any]):
+    """What a doubtful candidate may be."""
+
+    causes = serializers.DictField(
+        child=serializers.FloatField(),
+        help_text="Relative likelihoods of a model set by hand, point_source among them.",
+    )
+    history = PixelHistoryOutput()
+    dipole = DipoleOutput(allow_null=True)
+
+
 class FrameAnswerOutput(serializers.Serializer[Any]):
     """How the way of the place on one frame ended."""
 
@@ -96,6 +128,7 @@ class FrameAnswerOutput(serializers.Serializer[Any]):
     cut = serializers.CharField(source="explanation.cut", help_text="The worst cut it failed.")
     steps = StepOutput(source="explanation.steps", many=True)
     reading = ReadingOutput(source="place.reading", allow_null=True)
+    diagnosis = DiagnosisOutput(allow_null=True)
     candidate = serializers.UUIDField(
         source="place.detection.pk", allow_null=True, default=None, help_text="The one stored."
     )

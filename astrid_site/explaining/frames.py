@@ -14,6 +14,7 @@ from astrid_site import pipeline
 from astrid_site.explaining.place import Chain, PlaceOnFrame, read_frame
 from astrid_site.imaging.healpix import separation_arcsec
 from catalog.selectors import in_cone
+from detection.services.causes import Diagnosis, diagnose
 from observations.models import Observation, Survey
 
 if TYPE_CHECKING:
@@ -68,11 +69,15 @@ class Question:
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """One frame: what it is, where the place lies on it, and how the way ended."""
+    """One frame: what it is, where the place lies on it, and how the way ended.
+
+    ``diagnosis`` says what a candidate may be that was cut, scored low or called bogus.
+    """
 
     observation: Observation
     place: PlaceOnFrame
     explanation: Explanation
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,15 @@ def explain_position(question: Question) -> PositionAnswer:
     for observation in chosen:
         place = read_frame(chains[observation.pk], question=(question.ra, question.dec))
         facts = place.facts(sees_verdicts=question.sees_verdicts)
-        frames.append(FrameAnswer(observation, place, explain_place(facts)))
+        frames.append(_answer(observation, place, explain_place(facts)))
     return PositionAnswer(question, frames, n_beyond, note)
+
+
+def _answer(observation: Observation, place: PlaceOnFrame, explanation: Explanation) -> FrameAnswer:
+    """The answer of a frame; of a doubtful candidate also what it may be."""
+    is_doubtful = place.detection is not None and explanation.ending != "found"
+    found = diagnose(place.detection) if place.detection is not None and is_doubtful else None
+    return FrameAnswer(observation, place, explanation, found)
 
 
 def _choose(rows: QuerySet[Observation], question: Question) -> tuple[list[Observation], int, str]:

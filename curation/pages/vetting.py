@@ -27,6 +27,7 @@ from curation.models import Verdict
 from detection import pages as detection_pages
 from detection.models import Detection
 from detection.selectors import pixel_digest, with_pixels
+from detection.services.causes import glance
 from observations.models import Survey
 
 #: Decisions counted as one sitting.
@@ -72,6 +73,7 @@ class Card:
     n_points: int
     verdict: Verdict | None
     known: list[KindContext]
+    may_be: str
     others: list[Verdict]
 
     @property
@@ -237,6 +239,7 @@ def make_card(detection: Detection, curator: User, *, is_settling: bool = False)
         total_charts=curve.total,
         n_points=curve.n_points,
         known=_known(detection),
+        may_be=glance(detection).words,
         verdict=mine,
         others=[v for v in answers if v.curator_id != curator.pk] if is_told else [],
     )

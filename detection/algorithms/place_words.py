@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from astrid_site.imaging.flux_density import with_error
 from detection.algorithms.place_facts import (
     Candidate,
     Ending,
@@ -226,8 +227,8 @@ def _pixel_words(reading: PlaceReading, threshold: float) -> dict[str, str]:
     if reading.peak_score is None:
         return {"mask": share, "threshold": "no usable pixel"}
     peak = f"score {reading.peak_score:+.2f}, threshold {threshold:g}"
-    if reading.flux is not None:
-        peak += f"; forced flux {reading.flux:.4g} \u00b1 {reading.flux_error:.2g}"
+    if reading.flux is not None and reading.flux_error:
+        peak += f"; forced flux {with_error(reading.flux, reading.flux_error)}"
     if reading.limiting_magnitude is not None:
         peak += f"; limit {reading.limiting_magnitude:.2f} mag"
     return {"mask": share, "threshold": peak.replace("-", "\u2212")}

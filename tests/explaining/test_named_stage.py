@@ -193,3 +193,30 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_page_says_what_is_miss
     page = client.get("/explain/", {"ra": "150"}).content.decode()
     assert "A place needs both RA and Dec." in page
     assert "Every frame that reaches the place" in client.get("/explain/").content.decode()
+
+
+def test_the_likeliest_cause_of_what_was_cut_is_what_was_planted(misses: list[Miss]) -> None:
+    wanted = {
+        "dipole": {"dipole"},
+        "hot pixel": {"hot_pixel", "cosmic_ray"},
+        "long": {"trail"},
+    }
+    told = [
+        (miss.kind, next(iter(diagnosis.causes)))
+        for miss in misses
+        if miss.kind in wanted and (diagnosis := miss.ask().diagnosis) is not None
+    ]
+    assert len(told) == sum(miss.kind in wanted for miss in misses)
+    wrong = [pair for pair in told if pair[1] not in wanted[pair[0]]]
+    assert len(wrong) <= 0.1 * len(told), wrong
+
+
+def test_a_dipole_that_was_cut_comes_with_its_two_lobes(misses: list[Miss]) -> None:
+    _, answer = first(misses, "dipole")
+    assert answer.diagnosis is not None
+    fit = answer.diagnosis.dipole
+    assert fit is not None
+    # planted 1.2 FWHM of 3.2 pix apart
+    assert fit.separation_pix == pytest.approx(3.84, abs=0.5)
+    assert fit.positive == pytest.approx(fit.negative, rel=0.2)
+    assert fit.likelihood_ratio > 100

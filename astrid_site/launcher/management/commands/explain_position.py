@@ -63,6 +63,8 @@ class Command(BaseCommand):
         self.stdout.write(f"  {said.sentence}")
         if said.change:
             self.stdout.write(f"  Would have changed it: {said.change}.")
+        if frame.diagnosis and frame.diagnosis.words:
+            self.stdout.write(f"  May be: {frame.diagnosis.words}.")
         for step in said.steps:
             self.stdout.write(f"  {_MARKS[step.state]} {step.title:<10} {step.words}".rstrip())
 
