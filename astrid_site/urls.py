@@ -55,6 +55,7 @@ object_urls = [
 model_urls = [
     path("", models.listing, name="list"),
     path("<uuid:model_id>/", models.detail, name="detail"),
+    path("<uuid:model_id>/compare/", models.compare, name="compare"),
     path("<uuid:model_id>/promote/", models.promote, name="promote"),
     path("<uuid:model_id>/roll-back/", models.roll_back, name="roll_back"),
     path("<uuid:model_id>/role/", models.set_role, name="role"),

@@ -14,6 +14,7 @@ from astrid_site import promotion
 from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ApplicationError
 from astrid_site.pages import models as pages
+from astrid_site.pages.comparison import compare_models
 from detection import services
 from detection.models import ScoringModel
 
@@ -37,6 +38,19 @@ def detail(request: HttpRequest, model_id: UUID) -> HttpResponse:
     page = pages.model_page(get_object_or_404(ScoringModel, pk=model_id))
     context = {"section": "models", "page": page, "model": page.row.model}
     return render(request, "models/detail.html", context)
+
+
+@login_required
+@permission_required("detection.view_scoringmodel", raise_exception=True)
+@require_GET
+def compare(request: HttpRequest, model_id: UUID) -> HttpResponse:
+    """A model beside the champion; the champion's own address leads to its page."""
+    model = get_object_or_404(ScoringModel, pk=model_id)
+    champion = ScoringModel.objects.filter(role=ScoringModel.Role.CHAMPION).first()
+    if champion is None or champion.pk == model.pk:
+        return redirect("models:detail", model.pk)
+    context = {"section": "models", "page": compare_models(model, champion)}
+    return render(request, "models/compare.html", context)
 
 
 @login_required

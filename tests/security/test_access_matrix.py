@@ -86,6 +86,7 @@ TABLE: dict[str, dict[str, int]] = {
     "explain": reads(VIEWER),
     "models:list": reads(VIEWER),
     "models:detail": reads(VIEWER),
+    "models:compare": reads(VIEWER),
     "models:promote": {"POST": RESEARCHER},
     "models:roll_back": {"POST": RESEARCHER},
     "models:role": {"POST": RESEARCHER},
