@@ -38,6 +38,9 @@ from astrid_site.monitoring.api import HealthLive, HealthReady
 from astrid_site.pages.observation import stage_rows
 from catalog.api import (
     ConeSearch,
+    ForcedRequestDetail,
+    ForcedRequestExport,
+    ForcedRequestList,
     LightCurveExport,
     ObjectDetail,
     ObjectExport,
@@ -249,7 +252,18 @@ urlpatterns = [
         name="object-curve",
     ),
     path("objects/<uuid:pk>/statements/", ObjectStatements.as_view(), name="object-statements"),
-    path("statements/<uuid:pk>/", StatementDetail.as_view(), name="statement-detail"),
+    path(
+        "objects/<uuid:object_id>/statements/<uuid:pk>/",
+        StatementDetail.as_view(),
+        name="statement-detail",
+    ),
+    path("forced-photometry/", ForcedRequestList.as_view(), name="forced-list"),
+    path("forced-photometry/<uuid:pk>/", ForcedRequestDetail.as_view(), name="forced-detail"),
+    path(
+        "forced-photometry/<uuid:pk>/<str:file_format>/",
+        ForcedRequestExport.as_view(),
+        name="forced-export",
+    ),
     path("coverage/", WatchedPlace.as_view(), name="coverage"),
     path("searches/", SavedSearchList.as_view(), name="search-list"),
     path("searches/<uuid:pk>/", SavedSearchDetail.as_view(), name="search-detail"),

@@ -99,7 +99,8 @@ class StatementDetail(APIView):
     required_permissions = {"DELETE": "catalog.add_objectstatement"}
 
     @extend_schema(responses={201: StatementOutput})
-    def delete(self, request: Request, pk: UUID) -> Response:
+    def delete(self, request: Request, object_id: UUID, pk: UUID) -> Response:
         """Take it back: a statement that says so is written."""
-        row = services.withdraw(get_object_or_404(ObjectStatement, pk=pk), person(request))
+        statement = get_object_or_404(ObjectStatement, pk=pk, astro_object=object_id)
+        row = services.withdraw(statement, person(request))
         return Response(StatementOutput(row).data, status=201)

@@ -21,6 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from astrid_site.accounts import services
 from astrid_site.accounts.models import ApiKey, User
 from astrid_site.core.models import Job
+from catalog.models import ForcedRequest
 from curation.models import Assignment
 from detection.models import DataSet, ScoringModel, TrainingRun
 from differencing.models import DifferenceRun
@@ -75,6 +76,8 @@ TABLE: dict[str, dict[str, int]] = {
     "curation:make_rule": {"POST": RESEARCHER},
     "catalog:list": reads(VIEWER),
     "catalog:watched": reads(VIEWER),
+    "catalog:forced": reads(VIEWER, POST=CURATOR),
+    "catalog:forced_detail": reads(VIEWER),
     "catalog:state": {"POST": CURATOR},
     "catalog:withdraw": {"POST": CURATOR},
     "catalog:save_search": {"POST": VIEWER},
@@ -118,6 +121,9 @@ TABLE: dict[str, dict[str, int]] = {
     "api:observation-cancel": {"POST": RESEARCHER},
     "api:job-list": reads(VIEWER),
     "api:job-detail": reads(VIEWER),
+    "api:forced-list": {"POST": CURATOR},
+    "api:forced-detail": reads(VIEWER),
+    "api:forced-export": reads(VIEWER),
     "api:candidate-list": reads(VIEWER),
     "api:candidate-next": reads(CURATOR),
     "api:candidate-detail": reads(VIEWER),
@@ -184,6 +190,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
     """What fills the addresses: rows that exist, so that a 404 hides nothing."""
     frame, candidate, thing = world.observations[0], world.detections[0], world.objects[0]
     run = DifferenceRun.objects.get(observation=frame)
+    forced = ForcedRequest.objects.create(owner=key.user, places=[[150.0, 2.0]])
     by_name = {
         "tonight": {"name": "work"},
         "observations:image": {"observation_id": frame.pk, "panel": "science"},
@@ -201,9 +208,10 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "api:job-detail": {"pk": Job.objects.all()[0].pk},
         "api:candidate-panel": {"pk": candidate.pk, "panel": "score"},
         "api:object-export": {"file_format": "csv"},
+        "api:forced-export": {"pk": forced.pk, "file_format": "csv"},
         "api:object-curve": {"pk": thing.pk, "file_format": "fits"},
         "api:search-detail": {"pk": uuid4()},
-        "api:statement-detail": {"pk": uuid4()},
+        "api:statement-detail": {"object_id": thing.pk, "pk": uuid4()},
     }
     master = CalibrationMaster.objects.all()[0]
     pk = {"observation": frame.pk, "candidate": candidate.pk, "object": thing.pk}
@@ -211,7 +219,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
     model = ScoringModel.objects.get(role=ScoringModel.Role.CHAMPION)
     pk["model"] = model.pk
     dataset, training = DataSet.objects.all()[0], TrainingRun.objects.all()[0]
-    pk |= {"dataset": dataset.pk, "training": training.pk}
+    pk |= {"forced": forced.pk, "dataset": dataset.pk, "training": training.pk}
     general = {
         "observation_id": frame.pk,
         "object_id": thing.pk,
@@ -225,6 +233,7 @@ def arguments(world: World, key: ApiKey) -> dict[str, dict[str, Any]]:
         "model_id": model.pk,
         "dataset_id": dataset.pk,
         "training_id": training.pk,
+        "request_id": forced.pk,
     }
     return {
         name: by_name.get(name)
