@@ -34,7 +34,9 @@ def step_words(facts: FrameFacts) -> dict[str, str]:
     """What each stage saw, by the stage's name."""
     return {
         "coverage": _coverage_words(facts),
-        "processing": "calibrated and subtracted" if facts.stop is None else facts.stop.reason,
+        "processing": "calibrated and subtracted"
+        if facts.stop is None
+        else first_reason(facts.stop.reason),
         **(_pixel_words(facts.reading, facts.threshold) if facts.reading else {}),
         **(_candidate_words(facts.candidate) if facts.candidate else {}),
     }
@@ -61,10 +63,16 @@ def _not_covered(facts: FrameFacts) -> tuple[str, str]:
 def _not_searched(facts: FrameFacts) -> tuple[str, str]:
     stop = facts.stop or Stop("Register and subtract", "none", "no difference is kept")
     is_over = stop.status in {"failed", "skipped", "cancelled"}
-    said = f": {stop.reason.rstrip('.')}" if stop.reason else ""
+    said = f": {first_reason(stop.reason)}" if stop.reason else ""
+    step = stop.title.lower()
     if is_over:
-        return f"Not searched: {stop.title.lower()} {stop.status}{said}.", "that step done"
-    return f"Not searched yet: {stop.title.lower()} is still to be done{said}.", "waiting for it"
+        return f"Not searched: \u201c{step}\u201d {stop.status}{said}.", f"\u201c{step}\u201d done"
+    return f"Not searched yet: \u201c{step}\u201d is still to be done{said}.", "waiting for it"
+
+
+def first_reason(reason: str) -> str:
+    """The first of several reasons, without what may be done about it."""
+    return reason.split("; ")[0].split(". ")[0].rstrip(".")
 
 
 def _masked(facts: FrameFacts) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from django.test import Client
 from astrid_site.core.models import StoredFile
 from astrid_site.explaining import FrameAnswer, Question, explain_position
 from benchmarks.learning.missed_sources import DEC, RA, Miss
+from detection.algorithms.explanation import explain_place
+from detection.algorithms.place_facts import FrameFacts, Stop
 from detection.models import Detection
 from differencing.models import DifferenceRun
 
@@ -220,3 +222,12 @@ def test_a_dipole_that_was_cut_comes_with_its_two_lobes(misses: list[Miss]) -> N
     assert fit.separation_pix == pytest.approx(3.84, abs=0.5)
     assert fit.positive == pytest.approx(fit.negative, rel=0.2)
     assert fit.likelihood_ratio > 100
+
+
+def test_of_several_reasons_of_a_failed_frame_the_first_is_told() -> None:
+    reason = "residuals are larger than expected (7.72, limit 5); dipoles. Look at the reference."
+    stop = Stop("Register and subtract", "failed", reason)
+    said = explain_place(FrameFacts(beyond_pix=0.0, stop=stop))
+    first_one = "residuals are larger than expected (7.72, limit 5)"
+    assert said.sentence == f"Not searched: “register and subtract” failed: {first_one}."
+    assert said.steps[1].words == first_one
