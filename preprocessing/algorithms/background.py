@@ -30,9 +30,9 @@ _CLIP_PULL = 2.0
 _SKY_ROUNDS = 4
 _SETTLED = 0.1
 _LEAST_TRUST = 0.1
-# growth of bright sources for the level: 30 pixels, beyond which stars of 1e5 units and FWHM 6
-# leave under a hundredth of the noise; and the share of the sky that must stay
-_WING_BLOCKS, _WING_SKY = 15, 0.3
+# growth of bright sources for the level: 30 pixels, where stars of 1e5 units and FWHM 6 leave 0.01
+# of the noise; sky that must stay, and in a crowd, where the mean of all is 4 to 7 sigma above it
+_WING_BLOCKS, _WING_SKY, _LEAST_SKY = 15, 0.3, 0.05
 # pulls that fix the width of the noise to 0.1 %
 _SAMPLE = 300_000
 # step between the pixels that tell the median of a map of boxes: half the least box
@@ -235,8 +235,9 @@ def _trust(counts: Float64, mesh: Mesh) -> Float64:
 def _with_wings(rough: _Rough) -> BoolArray:
     """Sources with the far wings of the bright ones, or without, or none: as leaves enough sky."""
     bright = rough.pulls > _BRIGHT_SIGMA
-    for covered in (rough.sources | _grown(bright, _WING_BLOCKS), rough.sources):
-        if np.count_nonzero(covered) < (1.0 - _WING_SKY) * covered.size:
+    with_wings = rough.sources | _grown(bright, _WING_BLOCKS)
+    for covered, least in ((with_wings, _WING_SKY), (rough.sources, _LEAST_SKY)):
+        if np.count_nonzero(covered) < (1.0 - least) * covered.size:
             return covered
     return np.zeros_like(bright)
 
@@ -314,7 +315,6 @@ def _box_size(shape: tuple[int, int], box: int) -> int:
 
 def _positive(noise: FloatArray) -> FloatArray:
     """The noise map with empty boxes replaced by the typical noise, so that it can divide."""
-    # the map varies over boxes of many pixels: some tell its median
     known = noise[::_COARSE, ::_COARSE]
     known = known[np.isfinite(known) & (known > 0)]
     if known.size == 0:

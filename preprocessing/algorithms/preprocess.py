@@ -53,6 +53,9 @@ Metric = float | int | str | None | list[dict[str, float]]
 # the first, rough width of the PSF needs no more pixels and stars than these
 _ROUGH_SIDE = 1024
 _ROUGH_STARS = 40
+# sources that cover more of a frame than this blend; how much of the noise is then starlight that
+# is not resolved, before a PSF tells it
+_CROWDED, _CONFUSION = 0.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,10 @@ def preprocess_image(
         background = replace(background, level=thinned(background.level))
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     noise = background.noise_map if given_variance is None else known_noise(given_variance)
-    frame, core, n_cosmic_rays = _clean(frame, noise, settings=settings, given_psf=given_psf)
+    is_crowded = float(background.sources.mean()) > _CROWDED
+    frame, core, n_cosmic_rays = _clean(
+        frame, noise, settings=settings, given_psf=given_psf, is_crowded=is_crowded
+    )
     frame, trails, pattern = _mask_trails(frame, core, background.noise, settings=settings)
     notes += [line.in_words() for line in (*trails, pattern) if line is not None]
     confusion = 0.0
@@ -187,9 +193,13 @@ def preprocess_image(
     if in_place:
         thin_noise, thin_sources = thinned(background.noise_map), thinned(background.sources)
         background = replace(background, noise_map=thin_noise, sources=thin_sources)
-    # in a crowded field unresolved stars, not noise, limit what is a source
-    threshold = settings.detection_sigma / float(np.sqrt(1.0 - confusion))
-    stars = find_stars(frame, fwhm_guess_pix=core.fwhm, psf=given_psf, threshold=threshold)
+    stars = find_stars(
+        frame,
+        fwhm_guess_pix=core.fwhm,
+        psf=given_psf,
+        threshold=settings.detection_sigma,
+        confusion=confusion,
+    )
     frame, stars, n_psf_stars = _with_psf(
         frame, stars, core, order=settings.psf_order, confusion=confusion, given=given_psf
     )
@@ -238,12 +248,16 @@ def _clean(
     *,
     settings: PreprocessConfig,
     given_psf: PsfField | None,
+    is_crowded: bool,
 ) -> tuple[Image, Moffat, int]:
     """Mask cosmic rays; returns the frame, the rough PSF they were judged by, and their pixels."""
     if given_psf is not None:
         core = moffat_of_fwhm(given_psf.fwhm_pix)
     else:
-        core = _rough_core(frame, noise, threshold=2.0 * settings.detection_sigma)
+        confusion = _CONFUSION if is_crowded else 0.0
+        core = _rough_core(
+            frame, noise, threshold=2.0 * settings.detection_sigma, confusion=confusion
+        )
     if not settings.find_cosmic_rays:
         return frame, core, 0
     hits = find_cosmic_rays(
@@ -304,7 +318,7 @@ def _fit_psf(
     return frame, stars, n_stars
 
 
-def _rough_core(frame: Image, noise: FloatArray, *, threshold: float) -> Moffat:
+def _rough_core(frame: Image, noise: FloatArray, *, threshold: float, confusion: float) -> Moffat:
     """First width of the PSF; of a large frame its middle tells it, where that has the stars."""
     ny, nx = frame.shape
     side = _ROUGH_SIDE
@@ -316,11 +330,11 @@ def _rough_core(frame: Image, noise: FloatArray, *, threshold: float) -> Moffat:
             variance=np.square(noise[middle]),
             wcs=None,
         )
-        stars = find_stars(part, threshold=threshold)
+        stars = find_stars(part, threshold=threshold, confusion=confusion)
         if stars.is_star.sum() >= _ROUGH_STARS:
             return estimate_core(part, stars)
     whole = frame.with_(variance=np.square(noise))
-    return estimate_core(whole, find_stars(whole, threshold=threshold))
+    return estimate_core(whole, find_stars(whole, threshold=threshold, confusion=confusion))
 
 
 def _zero_point(

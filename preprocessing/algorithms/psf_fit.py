@@ -35,6 +35,8 @@ _ROUNDS = 4
 _ROUGH_STARS = 60
 # FWHM [relative] that the position in the frame may change
 _WIDTH_SCATTER = 0.15
+# logarithm of the change of a width that a linear fit tells
+_MAX_STRETCH = 0.7
 # stars that the order of the field needs
 _ORDER_STARS = ((60, 2), (20, 1))
 
@@ -266,9 +268,10 @@ def _has_common_width(state: _State) -> NDArray[np.bool_]:
     along = (slope * model * weight).sum(axis=(1, 2)) / _positive(model**2 * weight)
     slope = slope - along[:, None, None] * model
     power = _positive(slope**2 * weight)
-    stretch = np.clip((slope * left * weight).sum(axis=(1, 2)) / power, -0.7, 0.7)
+    stretch = np.clip((slope * left * weight).sum(axis=(1, 2)) / power, -_MAX_STRETCH, _MAX_STRETCH)
     width = core.fwhm * np.exp(stretch)
-    sure = 1.0 / np.sqrt(power) < 0.05
+    # beyond the reach of the linear fit all have one width, which is no locus
+    sure = (1.0 / np.sqrt(power) < 0.05) & (np.abs(stretch) < _MAX_STRETCH)
     centre = stellar_locus(width[sure] if sure.sum() >= MIN_STARS else width)
     tolerance = np.hypot(_WIDTH_SCATTER, 3.0 / np.sqrt(power))
     common: NDArray[np.bool_] = np.abs(np.log(width / centre)) < tolerance

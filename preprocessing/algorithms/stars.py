@@ -27,6 +27,14 @@ _LOCUS_SCATTER = 0.12
 _ISOLATION = ((3.0, 0.05), (2.0, 0.1), (1.5, 0.3), (1.2, 0.6))
 _ENOUGH_STARS = 20
 _LEAST_BUFFER = 300_000
+_FILTER = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16.0
+# noise that the filter leaves of that of independent pixels
+_FILTERED_NOISE = float(np.sqrt(np.square(_FILTER).sum()))
+# share of a blend that makes one of its peaks a source of its own; in a crowded field a blend is
+# as large as the frame, and its stars are small parts of it
+_OWN_SHARE, _OWN_SHARE_IN_CROWD = 0.005, 0.0005
+# unresolved starlight from which on a field is such a crowd [share of the sky's variance]
+_CROWD = 0.2
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ def find_stars(
     fwhm_guess_pix: float | None = None,
     psf: PsfField | None = None,
     threshold: float = 5.0,
+    confusion: float = 0.0,
     max_sources: int = 200_000,
 ) -> StarList:
     """Find the sources of a background-subtracted frame and mark the clean stars.
@@ -97,6 +106,9 @@ def find_stars(
         size is common.
     threshold : float
         Detection threshold per filtered pixel [sigma].
+    confusion : float
+        Share of the sky's variance that is unresolved starlight, below 1 (``measure_confusion``):
+        in a crowded field that, and not noise, limits what is a source.
     max_sources : int
         Sources kept, brightest first.
 
@@ -113,6 +125,12 @@ def find_stars(
     AlgorithmError
         If the extraction gives up; carries ``n_pixels``.
 
+    Notes
+    -----
+    In a crowd blends are told apart by the light of their parts. By their significance, which
+    suits pairs of stars but grows only as the root of a bright one's light, they are left whole:
+    of 1,100 stars of a real frame 390 were found, and not all of the bright ones.
+
     References
     ----------
     .. [1] Barbary 2016, JOSS 1, 58 (sep); Bertin & Arnouts 1996, A&AS 117, 393.
@@ -121,7 +139,7 @@ def find_stars(
         msg = "image: find_stars needs the variance"
         raise ValueError(msg)
     bad = is_bad(image.mask)
-    found = _extract(image, bad=bad, threshold=threshold)
+    found = _extract(image, bad=bad, threshold=threshold, confusion=confusion)
     if found.size > max_sources:
         found = found[np.argsort(-found["flux"])[:max_sources]]
     if found.size == 0:
@@ -181,7 +199,9 @@ def _count_within(sample: Float64, reach: float) -> Float64:
     return (upper - np.searchsorted(sample, sample - reach)).astype(np.float64)
 
 
-def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.void]:
+def _extract(
+    image: Image, *, bad: BoolArray, threshold: float, confusion: float
+) -> NDArray[np.void]:
     """Run sep with buffers sized to the frame, so that crowded fields do not overflow them."""
     data = np.ascontiguousarray(image.data, dtype=np.float32)
     if image.variance is None:
@@ -189,18 +209,21 @@ def _extract(image: Image, *, bad: BoolArray, threshold: float) -> NDArray[np.vo
         raise ValueError(msg)
     sep.set_extract_pixstack(max(_LEAST_BUFFER, data.size // 8))
     sep.set_sub_object_limit(16_384)
-    kernel = np.array([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])
+    is_crowded = confusion > _CROWD
+    # in units of a pixel's noise; the filter averages noise, and starlight not: it is as wide
+    starlight = np.sqrt(confusion / (1.0 - confusion))
+    noise = np.hypot(_FILTERED_NOISE if is_crowded else 1.0, starlight)
     try:
         found = sep.extract(
             data,
-            threshold,
+            threshold * float(noise),
             var=image.variance,
             mask=bad,
             minarea=3,
-            filter_kernel=kernel,
-            filter_type="matched",
+            filter_kernel=_FILTER,
+            filter_type="conv" if is_crowded else "matched",
             deblend_nthresh=32,
-            deblend_cont=0.005,
+            deblend_cont=_OWN_SHARE_IN_CROWD if is_crowded else _OWN_SHARE,
             clean=True,
         )
     except MemoryError as error_:
