@@ -18,6 +18,7 @@ from preprocessing.algorithms.smoothing import STRIP, StripFilter
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.intp]
 
 #: Pixels along the frame's edge whose convolution reaches outside the frame.
 EDGE_PIX = 3
@@ -29,6 +30,8 @@ _CUT_REACH = 2.5
 _FILL_ERROR = 0.3
 #: Half width of the neighbourhood from which a bad pixel is interpolated.
 _FILL_REACH = 4
+#: Up to this share of bad pixels it is quicker to look around each than to filter all.
+_FEW_BAD = 0.005
 _LEAST_WEIGHT = np.float32(1e-6)
 _FAINT_WEIGHT = np.float32(0.1)
 _MIN_COVERAGE = 0.05
@@ -256,8 +259,13 @@ def interpolate_bad(
     for first in range(0, len(bad), STRIP):
         rows = slice(first, first + STRIP)
         here = bad[rows]
-        if here.any():
-            value = near.of(rows)[here]
+        n_bad = int(np.count_nonzero(here))
+        if n_bad:
+            if n_bad < _FEW_BAD * here.size:
+                y, x = np.nonzero(here)
+                value = near.at(y + first, x)
+            else:
+                value = near.of(rows)[here]
             out[rows][here] = value
             out_variance[rows][here] = level + np.square(np.float32(_FILL_ERROR) * value)
     return out, out_variance
@@ -277,6 +285,8 @@ class _NeighbourMean:
 
     def __init__(self, data: FloatArray, bad: BoolArray, gauss: FloatArray) -> None:
         self._data, self._bad, self._reach = data, bad, len(gauss) - 1
+        whole = np.concatenate([gauss[:0:-1], gauss])
+        self._window = whole[:, None] * whole
         nx = data.shape[1]
         self._near, self._around = StripFilter(gauss, nx), StripFilter(np.ones_like(gauss), nx)
         self._sums = np.empty((3, STRIP, nx), dtype=np.float32)
@@ -295,6 +305,24 @@ class _NeighbourMean:
                 # where the Gaussian has died away any good pixel is better than none
                 self._around.block[:] = self._near.block
                 plane += _LEAST_WEIGHT * self._around.apply(extra)
+        mean: FloatArray = np.zeros_like(total)
+        np.divide(total, weight, out=mean, where=weight > 0)
+        return mean
+
+    def at(self, y: IndexArray, x: IndexArray) -> FloatArray:
+        """The means at some pixels, shape (n,)."""
+        ny, nx = self._data.shape
+        offset = np.arange(-self._reach, self._reach + 1)
+        rows = y[:, None, None] + offset[:, None]
+        columns = x[:, None, None] + offset
+        inside = (rows >= 0) & (rows < ny) & (columns >= 0) & (columns < nx)
+        rows, columns = np.clip(rows, 0, ny - 1), np.clip(columns, 0, nx - 1)
+        good = inside & ~self._bad[rows, columns]
+        values = np.where(good, self._data[rows, columns], np.float32(0))
+        weights = np.where(good, self._window, np.float32(0))
+        is_faint = weights.sum(axis=(1, 2)) < _FAINT_WEIGHT
+        weights[is_faint] += _LEAST_WEIGHT * good[is_faint]
+        weight, total = weights.sum(axis=(1, 2)), (weights * values).sum(axis=(1, 2))
         mean: FloatArray = np.zeros_like(total)
         np.divide(total, weight, out=mean, where=weight > 0)
         return mean

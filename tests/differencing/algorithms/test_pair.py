@@ -50,6 +50,21 @@ def test_a_hole_holds_the_weighted_mean_of_its_surroundings(holes):
     assert filled == pytest.approx(by_definition(data, bad), rel=2e-3, abs=0.05)
 
 
+def test_few_holes_are_filled_with_the_same_mean() -> None:
+    rng = np.random.default_rng(2)
+    data = rng.normal(50.0, 5.0, SHAPE).astype(np.float32)
+    # a strip's seam, the frame's corner and a patch: under 0.5 % of a strip
+    bad = np.zeros(SHAPE, dtype=bool)
+    bad[31:33, 50] = bad[0, 0] = bad[70:73, 80:83] = True
+    expected = by_definition(data, bad)
+    data[bad] = np.nan
+    filled, spread = interpolate_bad(data, np.ones_like(data), bad, fwhm_pix=FWHM)
+    # single precision, and the least weight which only lonely pixels need
+    np.testing.assert_allclose(filled, expected, rtol=1e-4)
+    np.testing.assert_allclose(spread[bad], 1.0 + (0.3 * expected[bad]) ** 2, rtol=1e-3)
+    assert (spread[~bad] == 1.0).all()
+
+
 def test_good_pixels_are_not_touched(holes):
     data, bad, variance = holes
     filled, spread = interpolate_bad(data, variance, bad, fwhm_pix=FWHM)
