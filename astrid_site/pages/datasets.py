@@ -269,7 +269,7 @@ def _gain(run: TrainingRun) -> str:
     gain = run.model.report.get("gain", {}) if run.model else {}
     if gain.get("value") is None:
         return ""
-    text = f"On the test side its AUCPR is {gain['value']:+.4f} of the network it came from"
+    text = f"AUCPR on the test side against the network it came from: {gain['value']:+.4f}"
     if gain["low"] is not None:
         text += f" ({gain['low']:+.4f} to {gain['high']:+.4f})"
     text += "; a challenger is no worse." if gain["value"] >= 0 else ", so it is no challenger."

@@ -25,7 +25,7 @@ from astrid_site.core.storage import put_bytes
 from astrid_site.monitoring.energy import Energy, EnergyMeter
 from detection.models import DataSet, ScoringModel, TrainingRun
 from detection.services import datasets
-from detection.services.registry import register_network, set_role
+from detection.services.registry import register_network, request_rescore, set_role
 from detection.services.scoring import open_weights
 
 if TYPE_CHECKING:
@@ -227,6 +227,8 @@ def _save(
     if wanted == Role.CHALLENGER and is_no_worse and model.role == Role.SHADOW:
         set_role(model, Role.CHALLENGER, run.requested_by)
     TrainingRun.objects.filter(pk=run.pk).update(model=model)
+    # it is asked about the candidates that are there, so that it can be compared with the champion
+    request_rescore(model)
     publish("model.changed", subject_id=model.pk, payload={"trained": str(model)})
     return _forget(folder)
 

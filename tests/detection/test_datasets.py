@@ -17,7 +17,7 @@ from astrid_site.core.models import AuditEntry, FileKind, Job
 from astrid_site.core.storage import put_bytes
 from curation.models import Verdict
 from detection.models import DataSet, Detection, ScoringModel, TrainingRun
-from detection.services import datasets, request_training, run_training
+from detection.services import RESCORE, datasets, request_training, run_training
 from detection.services.training import network_to_start_from, work_folder
 from tests.catalog.factories import make_detection, make_detection_run
 from tests.web.factories import make_user
@@ -212,6 +212,16 @@ def test_a_training_shows_its_epochs_and_ends_as_a_challenger(
     assert told["energy"]["source"] in {"measured", "estimated", None}
     assert model.report["gain"]["value"] >= 0
     assert model.report["held_out"]["all"]["n_real"] >= 5
+    assert Job.objects.filter(kind=RESCORE, subject_id=model.pk).exists()
+    judged_on = {
+        str(Detection.objects.get(pk=row["key"].removeprefix("verdict:")).healpix14 >> 12)
+        for row in datasets.read_manifest(learnt)["samples"]
+        if row["split"] == "test"
+    }
+    cells = datasets.learnt_sky(model)
+    assert len(cells | judged_on) == 36
+    assert not cells & judged_on
+    assert datasets.learnt_sky(start) == set()
     scores = [row["validation_aucpr"] for row in run.history]
     # random weights cannot tell, and two epochs teach them something
     assert max(scores[1:]) > scores[0]
