@@ -219,6 +219,8 @@ PEOPLE_PER_CANDIDATE = int(read_number("ASTRID_PEOPLE_PER_CANDIDATE", 3, minimum
 SECOND_METHOD = read_choice(
     "ASTRID_SECOND_METHOD", "", choices=("", "kernel", "zogy", "alard_lupton")
 )
+# a network that looks at whole differences for what is too faint for the threshold; none by default
+SECOND_DETECTOR = read_choice("ASTRID_SECOND_DETECTOR", "", choices=("", "unet"))
 
 # a champion goes by itself when it finds fewer of the canaries, or lets more pass, by more than the
 # margin with 95 % confidence; scores from the cut on count as real

@@ -10,6 +10,7 @@ import numpy as np
 
 from astrid_site.imaging.errors import AlgorithmError
 from detection.algorithms.cuts import CutConfig, apply_cuts
+from detection.algorithms.triplets import stack_planes
 from detection.networks.combined import CombinedModel
 from detection.networks.feature_model import FeatureModel
 from detection.networks.real_bogus_weights import load_ensemble
@@ -17,7 +18,7 @@ from detection.networks.scoring import score_cutouts, score_features
 from detection.training.nights import simulate_night
 from detection.training.pair_chain import Places, difference_pair, label_places
 from detection.training.scored_pairs import values_of
-from detection.training.unet_scenes import draw_faint_night, planes_of
+from detection.training.unet_scenes import draw_faint_night
 
 #: Peaks are collected from here on: far below any threshold that is compared.
 FLOOR = 3.8
@@ -94,9 +95,10 @@ def _make(seed: int, models: tuple[FeatureModel, object, CombinedModel]) -> Nigh
         kept,
         values_of(said),
     ]
-    seen = _is_seen(made.difference.mask, raw.changes, planes_of(made)[2])
+    planes = stack_planes(made.science, made.template, made.difference)
+    seen = _is_seen(planes[2], raw.changes)
     return Night(
-        planes=planes_of(made),
+        planes=planes,
         fwhm=made.fwhm_pix,
         changes=raw.changes,
         # what lies on masked pixels is nobody's to find
@@ -105,8 +107,8 @@ def _make(seed: int, models: tuple[FeatureModel, object, CombinedModel]) -> Nigh
     )
 
 
-def _is_seen(mask: np.ndarray, changes: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    ny, nx = mask.shape
+def _is_seen(difference: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    ny, nx = difference.shape
     column = np.clip(np.rint(changes[:, 0]).astype(int), 0, nx - 1)
     row = np.clip(np.rint(changes[:, 1]).astype(int), 0, ny - 1)
     return np.isfinite(difference[row, column])

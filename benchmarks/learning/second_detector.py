@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.learning.detector_nights import FLOOR, Night, nights
 from detection.networks.unet import UNet, probability_maps
-from detection.networks.unet_peaks import find_changes
+from detection.networks.unet_peaks import PIPELINE_THRESHOLD, find_changes
 from detection.networks.unet_weights import WEIGHTS_FILE, load_unet, read_unet_record
 from detection.training.pair_chain import label_places
 
@@ -123,6 +123,14 @@ def contestants(calibration: list[Seen]) -> dict[str, Callable[[Seen], Sightings
     }
 
 
+def as_in_the_pipeline(seen: Seen) -> Sightings:
+    """5 sigma or the U-Net's word, and the cuts."""
+    table = seen.night.table
+    found = (np.abs(table[:, 2]) >= THRESHOLD) | (seen.at_peaks >= PIPELINE_THRESHOLD)
+    rank = np.where(found & (table[:, 6] > 0), 1.0, -np.inf)
+    return classical(seen, rank).above(1.0)
+
+
 def union(first: Sightings, second: Sightings, *, within: float) -> Sightings:
     """Candidates of either, one for each place."""
     if len(first.place) and len(second.place):
@@ -197,6 +205,12 @@ def compare(network: UNet, calibration: list[Night], test: list[Night]) -> dict[
         found = [contestant(seen).above(limit) for seen in judged]
         tallies = np.stack([tally(s, f) for s, f in zip(judged, found, strict=True)])
         table[name] = {"threshold": round(limit, 4), **judge(tallies, base)}
+    found = [as_in_the_pipeline(seen) for seen in judged]
+    tallies = np.stack([tally(s, f) for s, f in zip(judged, found, strict=True)])
+    table["the pipeline with its second detector"] = {
+        "threshold": PIPELINE_THRESHOLD,
+        **judge(tallies, base),
+    }
     parts = (plain, run["U-Net alone"])
     limits = [threshold_for([part(seen) for seen in tuned], allowed // 2) for part in parts]
     found = [

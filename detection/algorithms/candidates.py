@@ -45,6 +45,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.x)
 
+    def select(self, rows: NDArray[np.bool_] | IndexArray) -> Candidates:
+        """The peaks at rows."""
+        return Candidates(self.x[rows], self.y[rows], self.score[rows], self.sign[rows])
+
 
 def find_candidates(
     subtraction: DifferenceProducts,

@@ -76,3 +76,9 @@ def planes_and_gaps(
     # a saturated core can be looked at in a frame; its difference means nothing
     absent += [is_bad(subtraction.mask, UNUSABLE)] * 2
     return planes, absent
+
+
+def stack_planes(science: Image, template: Image, subtraction: DifferenceProducts) -> FloatArray:
+    """The whole planes (4, ny, nx) in the order of ``PLANES``, NaN where there is nothing."""
+    pairs = zip(*planes_and_gaps(science, template, subtraction), strict=True)
+    return np.stack([np.where(gap, np.float32(np.nan), plane) for plane, gap in pairs])

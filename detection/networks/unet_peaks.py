@@ -7,12 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
+from scipy.spatial import cKDTree
 
 from detection.algorithms.candidates import Candidates
 
 FloatArray = NDArray[np.float32]
 Values = NDArray[np.float64]
 
+#: Least probability of a candidate in the pipeline: of those that pass the cuts as large a share is
+#: real on simulated nights as of the classical detector's at 5 sigma.
+PIPELINE_THRESHOLD = 0.97
 #: The score peaks this near to where the network sees a change [pix].
 _REACH = 2
 
@@ -88,6 +92,16 @@ def find_changes(
         ),
         probability[kept],
     )
+
+
+def join_apart(first: Candidates, second: Candidates, *, separation_pix: float) -> Candidates:
+    """All of the first, then those of the second that lie farther than this from each of them."""
+    if len(first) and len(second):
+        tree = cKDTree(np.column_stack([first.x, first.y]))
+        distance, _ = tree.query(np.column_stack([second.x, second.y]))
+        second = second.select(distance > separation_pix)
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return Candidates(*(np.concatenate(pair) for pair in pairs))
 
 
 def _beside(

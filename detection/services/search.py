@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from astrid_site.imaging.healpix import nested_index, wrap_ra
 from astrid_site.imaging.masks import is_bad
 from detection.models import Detection, DetectionRun
 from detection.services.scoring import score_candidates
+from detection.services.second_detector import LEAST_SCORE, add_seen_changes
 from differencing.models import DifferenceRun
 from differencing.selectors import difference_run_of
 from observations.models import ProcessingRun
@@ -82,6 +83,7 @@ class _Found:
     cuts: list[tuple[Cut, ...]]
     n_candidates: int
     n_kept: int
+    n_second: int = 0
     failed_cuts: dict[str, int] = field(default_factory=dict)
 
 
@@ -93,25 +95,14 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
     AlgorithmError
         If so many candidates pass every cut that the subtraction must be bad.
     """
-    from detection.algorithms.candidates import find_candidates
     from detection.algorithms.cuts import CutConfig
-    from detection.algorithms.measurement import measure
 
     detection_run = cast(DetectionRun, run)
     inputs = _load(run)
     threshold = run.observation.survey.detection_threshold
     config = CutConfig(min_score=threshold)
-    progress(0.2, "finding candidates")
-    candidates = find_candidates(inputs.subtracted, threshold=threshold)
-    progress(0.4, f"measuring {len(candidates)} candidates")
-    measurements = measure(
-        inputs.subtracted,
-        inputs.template,
-        inputs.science,
-        candidates=candidates,
-        stars=inputs.stars,
-    )
-    found = _apply_cuts(measurements, config)
+    measurements, n_classical = _measure(inputs, progress, threshold=threshold)
+    found = _apply_cuts(measurements, config, n_classical=n_classical)
     _refuse_flood(found, inputs.subtracted)
     progress(0.7, "cutting out triplets")
     triplets = _cut_triplets(inputs, found)
@@ -140,6 +131,7 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
         parameters={
             "threshold": threshold,
             "second_method": settings.SECOND_METHOD,
+            "second_detector": settings.SECOND_DETECTOR,
             "max_kept_per_mpix": MAX_KEPT_PER_MPIX,
             "max_rejected": MAX_REJECTED,
             "models": scored.parameters,
@@ -150,9 +142,29 @@ def run_detect(run: ProcessingRun, progress: Progress) -> StageProduct:
     )
 
 
+def _measure(
+    inputs: _Inputs, progress: Progress, *, threshold: float
+) -> tuple[list[Measurement], int]:
+    """What is found and measured, and how many of the first are peaks above the threshold."""
+    from detection.algorithms.candidates import find_candidates
+    from detection.algorithms.measurement import measure
+
+    subtracted, science, template = inputs.subtracted, inputs.science, inputs.template
+    progress(0.2, "finding candidates")
+    candidates = find_candidates(subtracted, threshold=threshold)
+    n_classical = len(candidates)
+    if settings.SECOND_DETECTOR:
+        progress(0.3, "asking the second detector")
+        candidates = add_seen_changes(candidates, subtracted, science=science, template=template)
+    progress(0.4, f"measuring {len(candidates)} candidates")
+    found = measure(subtracted, template, science, candidates=candidates, stars=inputs.stars)
+    return found, n_classical
+
+
 def _metrics(inputs: _Inputs, found: _Found, rows: list[Detection]) -> dict[str, Any]:
     return {
         "n_candidates": found.n_candidates,
+        "n_second_detector": found.n_second,
         "n_kept": found.n_kept,
         "n_stored": len(rows),
         "psf_fwhm_pix": inputs.subtracted.psf.fwhm_pix,
@@ -196,18 +208,30 @@ def _load(run: ProcessingRun) -> _Inputs:
     )
 
 
-def _apply_cuts(measurements: list[Measurement], config: CutConfig) -> _Found:
-    """Every cut on every candidate; of the rejected only the strongest are carried on."""
+def _apply_cuts(measurements: list[Measurement], config: CutConfig, *, n_classical: int) -> _Found:
+    """Every cut on every candidate; of the rejected only the strongest are carried on.
+
+    Behind the ``n_classical`` first ones come those of the second detector, which asks for less
+    significance and for the rest as much.
+    """
     from detection.algorithms.cuts import apply_cuts
 
-    pairs = [(m, apply_cuts(m, config)) for m in measurements]
+    faint = replace(config, min_score=min(config.min_score, LEAST_SCORE))
+    pairs = [
+        (m, apply_cuts(m, config if i < n_classical else faint)) for i, m in enumerate(measurements)
+    ]
     kept = [pair for pair in pairs if all(cut.kept for cut in pair[1])]
     rejected = [pair for pair in pairs if not all(cut.kept for cut in pair[1])]
     rejected.sort(key=lambda pair: -abs(pair[0].score))
     chosen = kept + rejected[:MAX_REJECTED]
     failed = Counter(cut.name for _, cuts in rejected for cut in cuts if not cut.kept)
     return _Found(
-        [m for m, _ in chosen], [c for _, c in chosen], len(pairs), len(kept), dict(failed)
+        measurements=[m for m, _ in chosen],
+        cuts=[c for _, c in chosen],
+        n_candidates=len(pairs),
+        n_kept=len(kept),
+        n_second=len(pairs) - n_classical,
+        failed_cuts=dict(failed),
     )
 
 

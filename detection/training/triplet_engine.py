@@ -6,8 +6,6 @@ and what is put in beforehand is real.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,13 +92,7 @@ def _cut_and_label(
     peaks = made.find(TRAINING_THRESHOLD)
     label, nearest = label_places(peaks, pair.changes, fwhm_pix=made.fwhm_pix)
     chosen = _choose(label, rng)
-    peaks = replace(
-        peaks,
-        x=peaks.x[chosen],
-        y=peaks.y[chosen],
-        score=peaks.score[chosen],
-        sign=peaks.sign[chosen],
-    )
+    peaks = peaks.select(chosen)
     planes = made.cut(peaks.x, peaks.y)[:, :3]
     n = len(chosen)
     kinds = [pair.kinds[nearest[i]] if label[i] == 1 else "residual" for i in chosen]

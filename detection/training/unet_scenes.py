@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.image import Image
-from detection.algorithms.triplets import planes_and_gaps
+from detection.algorithms.triplets import stack_planes
 from detection.training.nights import Night, draw_night, simulate_night
 from detection.training.pair_chain import DifferencedPair, RawPair, difference_pair
 
@@ -30,7 +30,7 @@ _AT_PIX, _NEAR_PIX = 1.5, 3.5
 _LEAST_SNR = 3.5
 _STAR_SNR = 15.0
 #: Transients of training: fainter and more of them than the nights of the real-bogus network have.
-_SNR_RANGE, _PER_MPIX = (4.0, 30.0), 400.0
+_SNR_RANGE, _PER_MPIX, _SHAPE = (4.0, 30.0), 400.0, (512, 512)
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,22 @@ class Tiles:
         return digest.hexdigest()
 
 
-def draw_faint_night(seed: int, *, snr_range: tuple[float, float], per_mpix: float) -> Night:
-    """The night of a seed with transients of other brightness and number."""
+def draw_faint_night(
+    seed: int,
+    *,
+    snr_range: tuple[float, float],
+    per_mpix: float,
+    shape: tuple[int, int] = _SHAPE,
+) -> Night:
+    """The night of a seed with transients of other brightness and number, on other frames."""
     night = draw_night(seed)
-    pair = replace(night.pair, transient_snr=snr_range, transient_density_per_mpix=per_mpix)
+    pair = replace(
+        night.pair, transient_snr=snr_range, transient_density_per_mpix=per_mpix, shape=shape
+    )
     return replace(night, pair=pair)
 
 
-def simulate_scene(seed: int) -> Scene:
+def simulate_scene(seed: int, *, shape: tuple[int, int] = _SHAPE) -> Scene:
     """One simulated night through the pipeline, in two of five with satellite trails.
 
     Raises
@@ -88,25 +96,18 @@ def simulate_scene(seed: int) -> Scene:
     AlgorithmError
         If the frames drawn cannot be subtracted at all.
     """
-    night = draw_faint_night(seed, snr_range=_SNR_RANGE, per_mpix=_PER_MPIX)
+    night = draw_faint_night(seed, snr_range=_SNR_RANGE, per_mpix=_PER_MPIX, shape=shape)
     raw = simulate_night(night, np.random.default_rng([seed, 64]))
     rng = np.random.default_rng([seed, 71])
     n_trails = int(rng.integers(1, 3)) if rng.random() < 0.4 else 0
     later, trails = draw_trails(raw.later, rng, n_trails=n_trails, fwhm=night.pair.science_fwhm_pix)
     raw = replace(raw, later=later)
     made = difference_pair(raw, night.treatment)
-    planes = planes_of(made)
+    planes = stack_planes(made.science, made.template, made.difference)
     truth = np.stack([_changes(raw, made), _stars(made), trails])
     # what is not seen is not judged
     truth[0][~np.isfinite(planes[2])] = UNKNOWN
     return Scene(planes, truth)
-
-
-def planes_of(made: DifferencedPair) -> FloatArray:
-    """The planes (4, ny, nx) that the network looks at, NaN where there is nothing."""
-    planes, gaps = planes_and_gaps(made.science, made.template, made.difference)
-    pairs = zip(planes, gaps, strict=True)
-    return np.stack([np.where(gap, np.float32(np.nan), plane) for plane, gap in pairs])
 
 
 def draw_trails(

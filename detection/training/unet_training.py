@@ -45,10 +45,10 @@ class UNetPlan:
         Of AdamW; the rate falls along a cosine to a fiftieth.
     """
 
-    n_scenes: int = 120
+    n_scenes: int = 80
     n_validation: int = 8
     seed: int = 1
-    epochs: int = 10
+    epochs: int = 14
     patience: int = 4
     batch: int = 8
     learning_rate: float = 4e-3
@@ -120,7 +120,7 @@ def train_unet(
         return _train_epoch(network, optimizer, training, plan=plan, epoch=epoch)
 
     best = train_epochs(
-        Training(network, optimizer, folder, "unet", terms),
+        Training(network, optimizer, folder, "unet_training", terms),
         epochs=plan.epochs,
         patience=plan.patience,
         train_epoch=lambda epoch: _train_epoch(

@@ -40,8 +40,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", type=Path, help="safetensors file to write (default: the shipped weights)"
         )
-        parser.add_argument("--epochs", type=int, help="at most (default 7; unet 10)")
-        parser.add_argument("--scenes", type=int, default=120, help="nights of unet (default 120)")
+        parser.add_argument("--epochs", type=int, help="at most (default 7; unet 14)")
+        parser.add_argument("--scenes", type=int, default=80, help="nights of unet (default 80)")
         parser.add_argument(
             "--alert-epochs",
             type=int,
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         from detection.training.unet_training import UNetPlan, train_and_save_unet
 
         plan = UNetPlan(
-            n_scenes=options["scenes"], seed=options["seed"], epochs=options["epochs"] or 10
+            n_scenes=options["scenes"], seed=options["seed"], epochs=options["epochs"] or 14
         )
         output = options["output"] or WEIGHTS_FILE
         digest = train_and_save_unet(
