@@ -219,7 +219,8 @@ def test_a_training_shows_its_epochs_and_ends_as_a_challenger(
         if row["split"] == "test"
     }
     cells = datasets.learnt_sky(model)
-    assert len(cells | judged_on) == 36
+    # one pair of candidates lies across the border of two cells, on one side
+    assert len(cells | judged_on) == 37
     assert not cells & judged_on
     assert datasets.learnt_sky(start) == set()
     scores = [row["validation_aucpr"] for row in run.history]
