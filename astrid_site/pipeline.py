@@ -36,8 +36,10 @@ from astrid_site.redrawing import REDRAW, run_redraw
 from astrid_site.remedies import explain
 from catalog.models import AssociationRun, PhotometryRun
 from catalog.services import (
+    FORCED,
     epochs_on_their_own,
     run_associate,
+    run_forced,
     run_measure,
     run_photometry,
     wants_measuring,
@@ -258,6 +260,7 @@ def run_measure_job(context: JobContext) -> Outcome:
 HANDLERS: Mapping[str, Handler] = {
     **{stage.name: partial(run_stage, stage) for stage in STAGES},
     MEASURE: run_measure_job,
+    FORCED: partial(run_forced, version=PIPELINE_VERSION),
     REDRAW: run_redraw,
     RESCORE: run_rescore,
     CANARIES: run_canaries,

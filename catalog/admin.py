@@ -11,6 +11,7 @@ from catalog.models import (
     AssociationRun,
     AstroObject,
     ContextList,
+    ForcedRequest,
     LightCurvePoint,
     ObjectDetection,
     PhotometryRun,
@@ -83,6 +84,16 @@ for run_model in (AssociationRun, PhotometryRun):
             },
         ),
     )
+
+
+@admin.register(ForcedRequest)
+class ForcedRequestAdmin(ReadOnlyAdmin):
+    """Places whose fluxes people asked for."""
+
+    list_display = ("__str__", "owner", "survey", "created_at")
+    list_select_related = ("owner", "survey")
+    search_fields = ("name",)
+    exclude = ("points",)
 
 
 @admin.register(ContextList)

@@ -11,6 +11,7 @@ from django import forms
 
 from catalog.algorithms.object_search import SearchError, object_search
 from catalog.models import AstroObject, ObjectStatement
+from catalog.services.forced_requests import MAX_PLACES
 from observations.models import Survey
 
 #: Ways to write a time; what has a zone of its own is read by the field itself.
@@ -209,6 +210,46 @@ class WatchedForm(forms.Form):
         if since and until and since > until:
             self.add_error("until", "It is before the beginning.")
         return cleaned
+
+
+class ForcedForm(forms.Form):
+    """Places to measure, one on a line."""
+
+    places = forms.CharField(
+        label="Places: RA Dec, one on a line",
+        help_text="Degrees, or h:m:s and d:m:s; at most 100.",
+        max_length=8000,
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
+    )
+    survey = forms.ModelChoiceField(
+        Survey.objects.order_by("name"), required=False, empty_label="all", to_field_name="slug"
+    )
+    name = forms.CharField(required=False, max_length=80, label="Name")
+
+    def clean_places(self) -> list[tuple[float, float]]:
+        """Pairs of degrees."""
+        lines = [line.replace(",", " ").split() for line in self.cleaned_data["places"].split("\n")]
+        lines = [words for words in lines if words]
+        if not 0 < len(lines) <= MAX_PLACES:
+            msg = f"From 1 to {MAX_PLACES} places are measured at once."
+            raise forms.ValidationError(msg)
+        ra, dec = (
+            AngleField(is_hours=True, low=0, high=360, label="RA"),
+            AngleField(is_hours=False, low=-90, high=90, label="Dec"),
+        )
+        places = []
+        for number, words in enumerate(lines, start=1):
+            if len(words) != 2:
+                msg = f"Line {number} needs two numbers: RA and Dec."
+                raise forms.ValidationError(msg)
+            try:
+                pair = ra.clean(words[0]), dec.clean(words[1])
+            except forms.ValidationError as error:
+                msg = f"Line {number}: {error.messages[0]}"
+                raise forms.ValidationError(msg) from error
+            # both are there: the fields do not know an empty word
+            places.append((float(pair[0] or 0.0) % 360.0, float(pair[1] or 0.0)))
+        return places
 
 
 class StatementForm(forms.Form):

@@ -11,7 +11,7 @@ from django.db.models import Q
 from astrid_site.core.models import StoredFile, UUIDModel
 from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun
-from observations.models import Observation, ProcessingRun
+from observations.models import Observation, ProcessingRun, Survey
 from preprocessing.models import ScienceImage
 
 
@@ -228,6 +228,29 @@ class SavedSearch(UUIDModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ForcedRequest(UUIDModel):
+    """Places whose fluxes somebody asked for, and what every frame that covers them says.
+
+    ``points`` are those of a light curve, each with the number of its place; how far the work is
+    stands in its job.
+    """
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=80, blank=True)
+    survey = models.ForeignKey(
+        Survey, null=True, blank=True, on_delete=models.CASCADE, related_name="+",
+        help_text="Only its frames; empty: all.",
+    )  # fmt: skip
+    places = models.JSONField(help_text="Pairs of RA and Dec [ICRS degrees].")
+    points = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["-created_at", "id"], name="catalog_forced_new")]
+
+    def __str__(self) -> str:
+        return self.name or f"{len(self.places)} place{'s' if len(self.places) != 1 else ''}"
 
 
 class ContextList(UUIDModel):

@@ -30,7 +30,8 @@ from catalog.algorithms.light_curve_chart import (
 )
 from catalog.algorithms.object_search import ObjectSearch
 from catalog.algorithms.table_files import FORMATS
-from catalog.models import AstroObject, LightCurvePoint
+from catalog.models import AstroObject, ForcedRequest, LightCurvePoint
+from catalog.selectors.forced_requests import forced_points
 from observations.models import Survey
 
 #: Widths charts are laid out for; on the page their letters then have about their own size.
@@ -139,6 +140,34 @@ def chart_points(
         n_undated=len({row.observation_id for row in rows if row.mjd is None}),
         has_faded=any(_is_lost(row) for row in differences),
     )
+
+
+@dataclass(frozen=True)
+class ForcedPlace:
+    """One place of a request, its charts and its table; empty until it is measured."""
+
+    number: int
+    ra: float
+    dec: float
+    light_curve: LightCurve
+    table: EpochTable
+
+
+def forced_places(row: ForcedRequest) -> list[ForcedPlace]:
+    """Charts and tables of every place of a request."""
+    told = zip(row.places, forced_points(row), strict=True)
+    return [
+        ForcedPlace(number, ra, dec, chart_points(points), epoch_table(points))
+        for number, ((ra, dec), points) in enumerate(told, start=1)
+    ]
+
+
+def forced_export_links(row: ForcedRequest) -> list[tuple[str, str]]:
+    """Every format in which a request is taken away, and where."""
+    return [
+        (kind.label, reverse("api:forced-export", args=[row.pk, name]))
+        for name, kind in FORMATS.items()
+    ]
 
 
 def fit_peaks(rows: Sequence[LightCurvePoint]) -> list[BandPeak]:

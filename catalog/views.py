@@ -7,23 +7,27 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from astrid_site.accounts.people import signed_in
 from astrid_site.core.errors import ConflictError
+from astrid_site.core.status import TERMINAL_JOBS
 from catalog import pages, selectors, services
 from catalog.algorithms.object_search import ObjectSearch
 from catalog.forms import (
+    ForcedForm,
     ObjectSearchForm,
     SaveSearchForm,
     StatementForm,
     WatchedForm,
     page_parameters,
 )
-from catalog.models import AstroObject, ObjectStatement, SavedSearch
+from catalog.models import AstroObject, ForcedRequest, ObjectStatement, SavedSearch
+from catalog.services.forced_requests import job_of_request
 from observations.selectors import simulated_names
 
 
@@ -75,6 +79,46 @@ def watched(request: HttpRequest) -> HttpResponse:
         )
     context = {"section": "objects", "form": form, "page": page}
     return render(request, "catalog/watched.html", context)
+
+
+@login_required
+@permission_required("catalog.view_forcedrequest", raise_exception=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+def forced(request: HttpRequest) -> HttpResponse:
+    """Places of one's own to be measured on every frame, and what was asked before."""
+    may_ask = request.user.has_perm("catalog.add_forcedrequest")
+    form = ForcedForm(request.POST or None)
+    if request.method == "POST":
+        if not may_ask:
+            raise PermissionDenied
+        if form.is_valid():
+            row = services.request_forced(signed_in(request), **form.cleaned_data)
+            return redirect("catalog:forced_detail", request_id=row.pk)
+    rows = ForcedRequest.objects.defer("points").select_related("owner", "survey")
+    shown = [(row, job_of_request(row)) for row in rows.order_by("-created_at", "id")[:50]]
+    context = {"section": "objects", "form": form, "may_ask": may_ask, "rows": shown}
+    return render(request, "catalog/forced.html", context)
+
+
+@login_required
+@permission_required("catalog.view_forcedrequest", raise_exception=True)
+@require_GET
+def forced_detail(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """What was measured at the places of one request, or how far it is."""
+    row = get_object_or_404(ForcedRequest.objects.select_related("owner", "survey"), pk=request_id)
+    job = job_of_request(row)
+    is_over = job is None or job.state in TERMINAL_JOBS
+    context = {
+        "section": "objects",
+        "row": row,
+        "job": job,
+        "is_over": is_over,
+        "places": pages.forced_places(row) if is_over else [],
+        "exports": pages.forced_export_links(row) if is_over and row.points else [],
+    }
+    is_part = request.headers.get("HX-Target") == "forced"
+    name = "catalog/partials/forced.html" if is_part else "catalog/forced_detail.html"
+    return render(request, name, context)
 
 
 @login_required

@@ -22,7 +22,12 @@ ROLE_STEPS: dict[str, tuple[str, ...]] = {
         "core.view_event",
         "catalog.add_savedsearch",
     ),
-    "curator": ("curation.add_verdict", "catalog.add_objectstatement", "detection.add_dataset"),
+    "curator": (
+        "curation.add_verdict",
+        "catalog.add_objectstatement",
+        "catalog.add_forcedrequest",
+        "detection.add_dataset",
+    ),
     "researcher": (
         "observations.add_observation",
         "observations.change_observation",

@@ -70,6 +70,13 @@ OBJECT_COLUMNS = (
     Column("id", "word", "Key in the REST API", ucd="meta.record", width=36),
 )
 
+#: Before the columns of a light curve, where there are several places.
+PLACE_COLUMNS = (
+    Column("place", "int", "Number of the place, from 1", ucd="meta.number"),
+    Column("ra", "double", "Right ascension, ICRS", unit="deg", ucd="pos.eq.ra;meta.main"),
+    Column("dec", "double", "Declination, ICRS", unit="deg", ucd="pos.eq.dec;meta.main"),
+)
+
 LIGHT_CURVE_COLUMNS = (
     Column("mjd", "double", "Middle of the exposure, MJD UTC", unit="d", ucd="time.epoch"),
     Column("band", "text", "Passband", ucd="instr.bandpass", width=30),

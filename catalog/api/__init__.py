@@ -3,6 +3,11 @@
 from catalog.api.cone_service import ConeService
 from catalog.api.coverage import WatchedPlace
 from catalog.api.exports import LightCurveExport, ObjectExport
+from catalog.api.forced_requests import (
+    ForcedRequestDetail,
+    ForcedRequestExport,
+    ForcedRequestList,
+)
 from catalog.api.objects import ConeSearch, LightCurvePointOutput, ObjectDetail, ObjectList
 from catalog.api.search import ObjectSearchList, SavedSearchDetail, SavedSearchList
 from catalog.api.statements import ObjectStatements, StatementDetail
@@ -10,6 +15,9 @@ from catalog.api.statements import ObjectStatements, StatementDetail
 __all__ = [
     "ConeSearch",
     "ConeService",
+    "ForcedRequestDetail",
+    "ForcedRequestExport",
+    "ForcedRequestList",
     "LightCurveExport",
     "LightCurvePointOutput",
     "ObjectDetail",

@@ -19,23 +19,25 @@ from catalog.api.negotiation import OneForm
 from catalog.api.search import SearchQuery, search_of
 from catalog.models import AstroObject
 
-_FORMAT = OpenApiParameter("file_format", str, OpenApiParameter.PATH, enum=list(FORMATS))
-_FILE = {
+FORMAT_IN_PATH = OpenApiParameter("file_format", str, OpenApiParameter.PATH, enum=list(FORMATS))
+FILE_ANSWER = {
     (200, kind.media_type.split(";")[0]): OpenApiResponse(OpenApiTypes.BINARY)
     for kind in FORMATS.values()
 }
 
 
-def _format(name: str) -> TableFormat:
+def table_format(name: str) -> TableFormat:
+    """The format of that name, or 404."""
     if name not in FORMATS:
         msg = f"There is no format {name!r}; known are {', '.join(FORMATS)}."
         raise exceptions.NotFound(msg)
     return FORMATS[name]
 
 
-def _answer(
+def answer_table(
     request: Request, table: services.ExportedTable, *, kind: TableFormat, name: str
 ) -> HttpResponseBase:
+    """A table as a file to take away."""
     response = file_response(
         request._request,
         table.file,
@@ -54,12 +56,12 @@ class ObjectExport(APIView):
     required_permissions = {"GET": "catalog.view_astroobject"}
     content_negotiation_class = OneForm
 
-    @extend_schema(parameters=[_FORMAT, SearchQuery], responses=_FILE)
+    @extend_schema(parameters=[FORMAT_IN_PATH, SearchQuery], responses=FILE_ANSWER)
     def get(self, request: Request, file_format: str) -> HttpResponseBase:
         """The file."""
-        kind = _format(file_format)
+        kind = table_format(file_format)
         table = services.export_objects(search_of(request), kind)
-        return _answer(request, table, kind=kind, name="astrid-objects")
+        return answer_table(request, table, kind=kind, name="astrid-objects")
 
 
 class LightCurveExport(APIView):
@@ -68,11 +70,11 @@ class LightCurveExport(APIView):
     required_permissions = {"GET": "catalog.view_astroobject"}
     content_negotiation_class = OneForm
 
-    @extend_schema(parameters=[_FORMAT], responses=_FILE)
+    @extend_schema(parameters=[FORMAT_IN_PATH], responses=FILE_ANSWER)
     def get(self, request: Request, pk: UUID, file_format: str) -> HttpResponseBase:
         """The file."""
-        kind = _format(file_format)
+        kind = table_format(file_format)
         owner = get_object_or_404(AstroObject, pk=pk)
         table = services.export_light_curve(owner, kind)
         name = owner.name.replace(" ", "-").replace("+", "p")
-        return _answer(request, table, kind=kind, name=f"{name}-light-curve")
+        return answer_table(request, table, kind=kind, name=f"{name}-light-curve")

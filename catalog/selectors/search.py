@@ -22,6 +22,10 @@ CHUNK_ROWS = 5_000
 _ORDER = "last_detected_at"
 #: Regions that take less of the sky are read whole and sorted here.
 _SMALL_SHARE = 0.02
+#: So few rows are sorted here rather than by the data base.
+_FEW_ROWS = 2_000
+#: Rows tried at once for one page.
+_PAGE_CHUNK_ROWS = 500
 _N_CELLS = 12 * 4**ORDER
 
 
@@ -107,15 +111,29 @@ def _parts_after(
 def _first_inside(rows: QuerySet[AstroObject], region: Region | None, *, wanted: int) -> list[UUID]:
     """Keys of the first rows inside a region, in the rows' own order."""
     if region is None:
-        return list(rows.values_list("pk", flat=True)[:wanted])
+        return _first_of_many(rows, wanted=wanted)
     if _share_of_sky(region) < _SMALL_SHARE:
         return _sorted_inside(rows, region)[:wanted]
     keys: list[UUID] = []
-    for chunk in _chunked(rows.values_list("pk", "ra", "dec").iterator(chunk_size=CHUNK_ROWS)):
+    places = rows.values_list("pk", "ra", "dec").iterator(chunk_size=_PAGE_CHUNK_ROWS)
+    for chunk in _chunked(places, size=_PAGE_CHUNK_ROWS):
         keys += [row[0] for row in _inside(chunk, region)]
         if len(keys) >= wanted:
             break
     return keys[:wanted]
+
+
+def _first_of_many(rows: QuerySet[AstroObject], *, wanted: int) -> list[UUID]:
+    """Keys of the first rows of a search of the whole sky.
+
+    Rare rows are found by their own index or in one sweep and sorted here: in the order asked
+    for, the data base would fetch nearly every row one by one until it has met enough of them.
+    """
+    few = list(rows.order_by().values_list("pk", _ORDER)[: _FEW_ROWS + 1])
+    if len(few) > _FEW_ROWS:
+        return list(rows.values_list("pk", flat=True)[:wanted])
+    few.sort(key=lambda row: (-row[1].timestamp() if row[1] else 0.0, row[0]))
+    return [row[0] for row in few[:wanted]]
 
 
 def _share_of_sky(region: Region) -> float:
@@ -142,11 +160,13 @@ def _inside(chunk: list[tuple[Any, ...]], region: Region) -> list[tuple[Any, ...
     return [chunk[i] for i in np.flatnonzero(is_inside)]
 
 
-def _chunked(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+def _chunked(
+    rows: Iterator[tuple[Any, ...]], *, size: int = CHUNK_ROWS
+) -> Iterator[list[tuple[Any, ...]]]:
     chunk: list[tuple[Any, ...]] = []
     for row in rows:
         chunk.append(row)
-        if len(chunk) == CHUNK_ROWS:
+        if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:

@@ -10,9 +10,15 @@ from typing import IO
 
 from catalog import selectors
 from catalog.algorithms.object_search import ObjectSearch
-from catalog.algorithms.table_columns import LIGHT_CURVE_COLUMNS, OBJECT_COLUMNS, Column
+from catalog.algorithms.table_columns import (
+    LIGHT_CURVE_COLUMNS,
+    OBJECT_COLUMNS,
+    PLACE_COLUMNS,
+    Column,
+)
 from catalog.algorithms.table_files import Rows, TableFormat, write_table
-from catalog.models import AstroObject
+from catalog.models import AstroObject, ForcedRequest
+from catalog.selectors.forced_requests import forced_rows
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,17 @@ def export_light_curve(astro_object: AstroObject, file_format: TableFormat) -> E
     rows = selectors.light_curve_rows(astro_object)
     return _build(
         file_format, LIGHT_CURVE_COLUMNS, rows, title=f"Light curve of {astro_object.name}"
+    )
+
+
+def export_forced(row: ForcedRequest, file_format: TableFormat) -> ExportedTable:
+    """Fluxes at the places of a request, one place after another."""
+    names = [column.read_from for column in LIGHT_CURVE_COLUMNS]
+    return _build(
+        file_format,
+        (*PLACE_COLUMNS, *LIGHT_CURVE_COLUMNS),
+        forced_rows(row, names),
+        title=f"Forced photometry of {row}",
     )
 
 
