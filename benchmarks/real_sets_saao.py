@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, fields
+from functools import partial, reduce
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +17,17 @@ from numpy.typing import NDArray
 
 from astrid_site.imaging.errors import AlgorithmError
 from astrid_site.imaging.psf import PsfField
+from benchmarks.real_sets_constant import (
+    ConstantStars,
+    aperture_sum,
+    choose_constant,
+    sum_within,
+)
 from benchmarks.real_sets_pairs import Pair, Row, describe, load, picture
 from catalog.algorithms.forced_series import (
     EpochDifference,
     ForcedEpoch,
     Position,
-    flatten,
     force_flux,
     subtract_reference,
 )
@@ -36,9 +45,6 @@ FOLDER = "saao_microlensing_kb13475"
 REFERENCE = "AKB13475I0001.fits"
 EVENT = Position(252.6, 251.4)
 SHOWN = "AKB13475I0094.fits"
-#: The table's fluxes are sums within this radius in each frame's own seeing, uncorrected: its
-#: errors are the noise of so many pixels, and its fluxes scale with the PSF's light within it.
-APERTURE_PIX = 4.0
 #: Two candidates of the same sign this close on the reference's grid are one place.
 SAME_PLACE_PIX = 4.0
 
@@ -55,6 +61,7 @@ class Series:
     table: list[tuple[float, float]] = field(default_factory=list)
     forced: list[ForcedEpoch] = field(default_factory=list)
     aperture: list[float] = field(default_factory=list)
+    constant: ConstantStars = field(default_factory=lambda: ConstantStars([]))
     to_table: list[float] = field(default_factory=list)
     rms: list[float] = field(default_factory=list)
     n_other: list[int] = field(default_factory=list)
@@ -62,6 +69,16 @@ class Series:
     mpix: float = 0.0
     refused: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+
+    def join(self, other: Series) -> Series:
+        """This series with the frames of another behind its own."""
+        for column in fields(self):
+            mine, theirs = getattr(self, column.name), getattr(other, column.name)
+            if isinstance(mine, list):
+                mine.extend(theirs)
+        self.constant.join(other.constant)
+        self.mpix += other.mpix
+        return self
 
 
 @dataclass(frozen=True)
@@ -78,20 +95,13 @@ class Agreement:
 def run_saao(data: Path, images: Path) -> list[Row]:
     """The series against its first frame, as the set's table was made."""
     folder = data / FOLDER
-    series = measure_series(folder, list(read_table(folder)), images=images)
+    # frames do not wait for each other
+    n_processes = len(os.sched_getaffinity(0))
+    series = measure_series(
+        folder, list(read_table(folder)), images=images, n_processes=n_processes
+    )
     draw(series, images / "real-saao-light-curve.svg")
     return [*summary(series), *series.rows]
-
-
-def calibrate(folder: Path, names: Sequence[str]) -> tuple[dict[str, Preprocessed], list[str]]:
-    """Frames by their names, and why others cannot be used."""
-    frames, refused = {}, []
-    for name in names:
-        try:
-            frames[name] = preprocess_image(load(folder / name))
-        except AlgorithmError as error:
-            refused.append(f"{short(name)}: {error}")
-    return frames, refused
 
 
 def short(name: str) -> str:
@@ -99,36 +109,55 @@ def short(name: str) -> str:
     return name.removeprefix("AKB13475I").removesuffix(".fits")
 
 
-def measure_series(folder: Path, names: Sequence[str], *, images: Path | None = None) -> Series:
+def measure_series(
+    folder: Path, names: Sequence[str], *, images: Path | None = None, n_processes: int = 1
+) -> Series:
     """Subtract the reference from every frame and measure the event; one picture if asked for."""
     told = read_table(folder)
-    frames, refused = calibrate(folder, names)
-    series = Series(refused=refused)
     # the table's own frame: it is sharp, and one zero level makes the two comparable
-    reference = frames.pop(REFERENCE)
-    for name, science in frames.items():
-        row = Row(short(name))
-        series.rows.append(row)
-        start = time.perf_counter()
-        try:
-            made = subtract_reference(reference, science)
-            forced = force_flux(made, EVENT)
-        except AlgorithmError as error:
-            row.verdict, row.answer = "refused", str(error)
-            series.refused.append(f"{row.pair}: {error}")
-            continue
-        pair = search(row, science, made, forced)
-        if np.isfinite(forced.flux):
-            add_epoch(series, name, told[name], science=science, made=made, forced=forced)
-        else:
-            series.refused.append(f"{row.pair}: the event is masked")
-        # a difference that failed is searched for nothing
-        if made.subtraction.quality != "fail":
-            add_places(series, pair, made, forced)
-        row.seconds = time.perf_counter() - start
-        if images is not None and name == SHOWN:
-            place = (forced.position.x, forced.position.y)
-            picture(pair, images / "real-saao.png", marks=[place], zoom=place)
+    reference = preprocess_image(load(folder / REFERENCE))
+    work = partial(measure_frame, folder, reference=reference, images=images)
+    others = {name: told[name] for name in names if name != REFERENCE}
+    series = Series(constant=choose_constant(reference.stars, EVENT))
+    if n_processes == 1:
+        parts = map(work, others, others.values())
+        return reduce(Series.join, parts, series)
+    with ProcessPoolExecutor(n_processes, mp_context=get_context("fork")) as pool:
+        return reduce(Series.join, pool.map(work, others, others.values()), series)
+
+
+def measure_frame(
+    folder: Path,
+    name: str,
+    told: tuple[float, float, float],
+    *,
+    reference: Preprocessed,
+    images: Path | None,
+) -> Series:
+    """A series of one frame."""
+    row = Row(short(name))
+    series = Series(constant=choose_constant(reference.stars, EVENT), rows=[row])
+    start = time.perf_counter()
+    try:
+        science = preprocess_image(load(folder / name))
+        made = subtract_reference(reference, science)
+        forced = force_flux(made, EVENT)
+    except AlgorithmError as error:
+        row.verdict, row.answer = "refused", str(error)
+        series.refused.append(f"{row.pair}: {error}")
+        return series
+    pair = search(row, science, made, forced)
+    if np.isfinite(forced.flux):
+        add_epoch(series, name, told, science=science, made=made, forced=forced)
+    else:
+        series.refused.append(f"{row.pair}: the event is masked")
+    # a difference that failed is searched for nothing
+    if made.subtraction.quality != "fail":
+        add_places(series, pair, made, forced)
+    row.seconds = time.perf_counter() - start
+    if images is not None and name == SHOWN:
+        place = (forced.position.x, forced.position.y)
+        picture(pair, images / "real-saao.png", marks=[place], zoom=place)
     return series
 
 
@@ -185,14 +214,11 @@ def add_epoch(
     series.forced.append(forced)
     enclosed = energy_within(psf, at)
     series.to_table.append(scale_to_table(forced, enclosed=enclosed, total_ratio=total_ratio))
-    flat, _ = flatten(made.subtraction)
-    x, y = round(at.x), round(at.y)
-    half = 8
-    around = flat[y - half : y + half + 1, x - half : x + half + 1]
     # the difference has been whitened: its PSF is not the frame's
-    to_frame = enclosed / energy_within(made.subtraction.psf, at)
-    total = sum_within(around, at.x - x, at.y - y)
-    series.aperture.append(total * to_frame / total_ratio)
+    to_frame = enclosed / energy_within(made.subtraction.psf, at) / total_ratio
+    total = aperture_sum(made.flat.data, at)
+    series.aperture.append(np.nan if total is None else total * to_frame)
+    series.constant.add(made, to_table=to_frame, table_error=told[2])
     series.rms.append(made.registration.rms_pix or np.nan)
 
 
@@ -210,14 +236,6 @@ def scale_to_table(forced: ForcedEpoch, *, enclosed: float, total_ratio: float) 
 def energy_within(psf: PsfField, at: Position) -> float:
     """Share of the PSF's light within the table's aperture."""
     return sum_within(psf.at(at.x, at.y)[0], 0.0, 0.0)
-
-
-def sum_within(stamp: NDArray[np.float32], dx: float, dy: float) -> float:
-    """Sum of the pixels within the aperture around the middle of a stamp, in tenths of pixels."""
-    fine = np.kron(stamp.astype(np.float64), np.ones((10, 10))) / 100.0
-    offset = (np.arange(fine.shape[0]) + 0.5) / 10.0 - 0.5 - stamp.shape[0] // 2
-    inside = np.hypot(offset[:, None] - dy, offset[None, :] - dx) <= APERTURE_PIX
-    return float(fine[inside].sum())
 
 
 def add_places(series: Series, pair: Pair, made: EpochDifference, forced: ForcedEpoch) -> None:
@@ -303,6 +321,7 @@ def summary(series: Series) -> Iterator[Row]:
         f"{table_width:.1f} in the table ({n_pairs} pairs)"
     )
     yield row
+    yield from series.constant.summary()
     n_places, n_single = recurring(series.places)
     row = Row("star field")
     row.answer = (
