@@ -51,6 +51,7 @@ object_urls = [
         catalog_views.withdraw,
         name="withdraw",
     ),
+    path("<uuid:object_id>/finder.pdf", objects.finder_sheet, name="finder_sheet"),
     path("<uuid:object_id>/finder.png", objects.finder, name="finder"),
     path("<uuid:object_id>/epochs/<uuid:run_id>.png", objects.epoch, name="epoch"),
 ]

@@ -37,8 +37,9 @@ from detection.models import Detection, DetectionRun
 from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
 from observations.algorithms.footprint import measure_footprint
 from observations.models import Observation, Survey
+from preprocessing.algorithms.stars import StarList
 from preprocessing.models import ScienceImage
-from preprocessing.services import StageViews, store_preview, store_views
+from preprocessing.services import StageViews, store_preview, store_stars, store_views
 
 SIZE = 160
 SCALE_ARCSEC = 1.0
@@ -110,6 +111,12 @@ def _product(data: np.ndarray, wcs: WCS | None, *, kind: FileKind, name: str) ->
         path = Path(folder) / name
         write_image(path, image, header={}, history=[])
         return put_file(path, kind=kind, name=name, media_type="application/fits")
+
+
+def _no_stars() -> StoredFile:
+    """A list of stars without any."""
+    none = np.zeros(0)
+    return store_stars(StarList(none, none, none, none, none, none.astype(bool)), name="stars.npy")
 
 
 def make_observation(survey: Survey, number: int, **fields: Any) -> Observation:
@@ -286,7 +293,7 @@ def _make_runs(
             psf_fwhm_grid_pix=[FWHM] * 9,
         ),
         file=files[0],
-        stars_file=files[0],
+        stars_file=_no_stars(),
         preview_file=image_views,
         fwhm_pix=FWHM,
     )
