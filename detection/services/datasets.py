@@ -14,7 +14,6 @@ from uuid import UUID
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Max
 
 from astrid_site.core import audit
 from astrid_site.core.errors import ApplicationError
@@ -200,8 +199,9 @@ def save_built(dataset: DataSet, built: Built) -> None:
     from detection.training.dataset_mosaic import choose_shown
 
     with transaction.atomic():
-        names = DataSet.objects.select_for_update().filter(name=dataset.name)
-        latest = names.aggregate(latest=Max("version"))["latest"] or 0
+        # the versions of one name are counted one after the other
+        rows = DataSet.objects.select_for_update().filter(name=dataset.name)
+        latest = max((row.version or 0 for row in rows), default=0)
         listed = built.manifest["samples"]
         dataset.version = latest + 1
         dataset.digest = built.digest
