@@ -9,6 +9,7 @@ from django import forms
 from django.http import QueryDict
 
 from curation.models import ConsensusRule, Verdict
+from curation.pages.vetting import Blinding
 from curation.selectors import current_rule
 from curation.services import CONDITIONS
 
@@ -74,6 +75,12 @@ class NamedForm(forms.Form):
     """One candidate."""
 
     detection = forms.UUIDField()
+
+
+class BlindingForm(forms.Form):
+    """Whether the model's score is shown before one decides."""
+
+    blinding = forms.ChoiceField(choices=[(b.value, b.value) for b in Blinding])
 
 
 class BatchForm(forms.Form):

@@ -67,6 +67,9 @@ class Verdict(UUIDModel):
     comment = models.TextField(blank=True)
     seconds = models.FloatField(null=True, blank=True, help_text="Time taken to decide.")
     score_shown = models.FloatField(null=True, blank=True)
+    score_hidden = models.BooleanField(
+        null=True, blank=True, help_text="Whether the model's score was kept from them."
+    )
     scorer = models.CharField(max_length=60, blank=True)
     code_version = models.CharField(max_length=64, blank=True)
     decision = models.UUIDField(

@@ -320,6 +320,20 @@ def undecided(curator: User, keys: Collection[UUID]) -> list[UUID]:
     return [key for key in keys if units[key] not in done]
 
 
+def latest_answers(curator: User) -> dict[UUID, str]:
+    """What a curator says of each object: the latest answer other than unsure."""
+    rows = current_verdicts(curator=curator).exclude(label=Verdict.Label.UNSURE)
+    ordered = list(rows.order_by("created_at", "sequence").values_list("detection", "label"))
+    units = units_of({detection for detection, _ in ordered})
+    return {units[detection]: label for detection, label in ordered}
+
+
+def consensus_labels(units: Collection[UUID]) -> dict[UUID, str]:
+    """What several people came to about some objects, where they did."""
+    rows = Consensus.objects.filter(unit__in=list(units), n_people__gte=2).exclude(label="")
+    return dict(rows.values_list("unit", "label"))
+
+
 def slips(curator: User) -> tuple[int, int]:
     """Of what came back to a curator: how many were answered, and how many not as bogus."""
     answered = SpotCheck.objects.filter(curator=curator, answered_at__isnull=False)

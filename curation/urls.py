@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from curation.views import later, mosaic, together, vetting
+from curation.views import later, mine, mosaic, together, vetting
 
 app_name = "curation"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("many/", mosaic.many, name="many"),
     path("many/decide/", mosaic.decide, name="decide_many"),
     path("many/undo/", mosaic.undo, name="undo_many"),
+    path("me/", mine.overview, name="mine"),
+    path("me/scores/", mine.set_blinding, name="blinding"),
     path("together/", together.overview, name="together"),
     path("together/rule/", together.make_rule, name="make_rule"),
     path("<uuid:detection_id>/", vetting.vet_candidate, name="vet_candidate"),

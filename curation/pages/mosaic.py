@@ -6,17 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from astropy.stats import binom_conf_interval
-
 from astrid_site.accounts.models import User
 from curation import selectors, services
+from curation.algorithms.agreement import Share
 from detection import pages as detection_pages
 from detection.models import Detection
 from observations.models import Survey
 
 #: Candidates on one page: five rows of eight on a desk.
 N_AT_ONCE = 40
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -28,27 +26,12 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class SlipRate:
-    """How often what a person called bogus among many turned out not to be, by themselves."""
-
-    n_checked: int
-    n_slipped: int
-    low: float | None
-    high: float | None
-
-    @property
-    def rate(self) -> float | None:
-        """Share that slipped through; None before anything came back."""
-        return self.n_slipped / self.n_checked if self.n_checked else None
-
-
-@dataclass(frozen=True)
 class ManyPage:
     """The whole page; ``batch`` is the key under which its decision is stored once."""
 
     tiles: list[Tile]
     batch: UUID
-    slip_rate: SlipRate
+    slip_rate: Share
     n_pulled_out: int
 
 
@@ -69,10 +52,7 @@ def many_page(curator: User, *, survey: Survey | None, pulled_out: Collection[UU
     )
 
 
-def slip_rate(curator: User) -> SlipRate:
-    """Of one person, with the 95 % interval of Wilson (1927, JASA 22, 209)."""
-    n, slipped = selectors.slips(curator)
-    if not n:
-        return SlipRate(0, 0, None, None)
-    low, high = binom_conf_interval(slipped, n, _CONFIDENCE, interval="wilson")
-    return SlipRate(n, slipped, float(low), float(high))
+def slip_rate(curator: User) -> Share:
+    """Of what a person called bogus among many and saw again, the share they then did not."""
+    n_checked, n_slipped = selectors.slips(curator)
+    return Share.of(n_slipped, n_checked)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -58,6 +60,14 @@ class PictureView:
         return json.dumps(self.state)
 
 
+class Blinding(StrEnum):
+    """Whose scores a person sees before deciding."""
+
+    SHOWN = "shown"
+    HIDDEN = "hidden"
+    HALF = "half"
+
+
 @dataclass(frozen=True)
 class Card:
     """One candidate with everything needed to decide it."""
@@ -75,6 +85,7 @@ class Card:
     known: list[KindContext]
     may_be: str
     others: list[Verdict]
+    is_blind: bool
 
     @property
     def known_words(self) -> str:
@@ -192,6 +203,17 @@ OTHER_KEYS = [
 ]
 
 
+def is_hidden(blinding: Blinding, detection_id: UUID, curator: User) -> bool:
+    """Whether the model's score is kept from a person until they have decided.
+
+    With half of them it hangs on both names alone: loading the page again tells nothing.
+    """
+    if blinding != Blinding.HALF:
+        return blinding == Blinding.HIDDEN
+    drawn = hashlib.sha256(f"{detection_id} {curator.pk}".encode()).digest()
+    return drawn[0] % 2 == 1
+
+
 def find_detection(detection_id: UUID) -> Detection | None:
     """One candidate with what a card needs loaded, or None."""
     rows = with_pixels(Detection.objects.select_related("observation__survey"))
@@ -205,6 +227,7 @@ def next_cards(
     exclude: Collection[UUID] = (),
     survey: Survey | None = None,
     first: Collection[UUID] = (),
+    blinding: Blinding = Blinding.SHOWN,
 ) -> list[Card]:
     """Cards of the next candidates for this person, to whom they are assigned from now on.
 
@@ -214,10 +237,16 @@ def next_cards(
     chosen = services.take_with_checks(
         curator, limit=limit, held=exclude, survey=survey, order=order
     )
-    return [make_card(detection, curator) for detection in chosen]
+    return [make_card(detection, curator, blinding=blinding) for detection in chosen]
 
 
-def make_card(detection: Detection, curator: User, *, is_settling: bool = False) -> Card:
+def make_card(
+    detection: Detection,
+    curator: User,
+    *,
+    is_settling: bool = False,
+    blinding: Blinding = Blinding.SHOWN,
+) -> Card:
     """Gather one card; what others say is on it once I have said mine, or am to settle it."""
     astro_object = object_of(detection.pk)
     unit = astro_object.pk if astro_object is not None else detection.pk
@@ -241,6 +270,7 @@ def make_card(detection: Detection, curator: User, *, is_settling: bool = False)
         known=_known(detection),
         may_be=glance(detection).words,
         verdict=mine,
+        is_blind=mine is None and is_hidden(blinding, detection.pk, curator),
         others=[v for v in answers if v.curator_id != curator.pk] if is_told else [],
     )
 

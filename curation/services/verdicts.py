@@ -32,6 +32,7 @@ class Said(TypedDict, total=False):
     tier: str
     rating: int | None
     batch: UUID | None
+    score_hidden: bool | None
 
 
 def give_verdict(
@@ -166,7 +167,7 @@ def _append(
         curator=curator,
         round=round,
         sequence=sequence,
-        score_shown=detection.real_bogus,
+        score_shown=None if said.get("score_hidden") else detection.real_bogus,
         scorer=detection.scorer,
         code_version=code_version(),
     )

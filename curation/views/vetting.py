@@ -30,6 +30,8 @@ from observations.selectors import simulated_names
 MAX_AHEAD = 10
 #: Up to when a page was heard of; its farewell says so again.
 HEARD_AT = "X-AstrID-Heard-At"
+#: Where the session keeps whether scores are shown.
+BLINDING = "vet-blinding"
 #: Where the session keeps what was pulled out of pages of many.
 PULLED_OUT = "vet-pulled-out"
 
@@ -42,6 +44,11 @@ def _stretch(request: HttpRequest) -> str:
 def pulled_out(request: HttpRequest) -> list[UUID]:
     """What this person pulled out of pages of many, to be looked at first."""
     return [UUID(word) for word in request.session.get(PULLED_OUT, [])]
+
+
+def blinding_of(request: HttpRequest) -> pages.Blinding:
+    """Whether this person wants to see the model's score before deciding."""
+    return pages.Blinding(request.session.get(BLINDING, pages.Blinding.SHOWN))
 
 
 def survey_of(request: HttpRequest) -> Survey | None:
@@ -93,7 +100,11 @@ def _wants_json(request: HttpRequest) -> bool:
 def vet(request: HttpRequest) -> HttpResponse:
     """The best candidate that I have not decided."""
     cards = pages.next_cards(
-        signed_in(request), limit=1, survey=survey_of(request), first=pulled_out(request)
+        signed_in(request),
+        limit=1,
+        survey=survey_of(request),
+        first=pulled_out(request),
+        blinding=blinding_of(request),
     )
     return render(request, "curation/vet.html", _context(request, cards[0] if cards else None))
 
@@ -110,7 +121,10 @@ def vet_candidate(request: HttpRequest, detection_id: UUID) -> HttpResponse:
     is_settling = "settle" in request.GET
     if is_settling:
         _require_expert(request)
-    card = pages.make_card(detection, signed_in(request), is_settling=is_settling)
+    blinding = pages.Blinding.SHOWN if is_settling else blinding_of(request)
+    card = pages.make_card(
+        detection, signed_in(request), is_settling=is_settling, blinding=blinding
+    )
     if request.GET.get("part") == "card":
         return render(request, "curation/partials/cards.html", {"cards": [card]})
     context = _context(request, card) | {"is_settling": is_settling}
@@ -142,6 +156,7 @@ def queue(request: HttpRequest) -> HttpResponse:
         exclude=exclude,
         survey=survey_of(request),
         first=pulled_out(request),
+        blinding=blinding_of(request),
     )
     answer = render(request, "curation/partials/cards.html", {"cards": cards})
     answer[HEARD_AT] = timezone.now().isoformat()
@@ -162,6 +177,9 @@ def decide(request: HttpRequest) -> HttpResponse:
     detection = pages.find_detection(said["detection"])
     if detection is None:
         return refuse(request, "There is no such candidate.", status=404)
+    is_hidden = said["tier"] == Verdict.Tier.VOTE and pages.is_hidden(
+        blinding_of(request), detection.pk, signed_in(request)
+    )
     try:
         verdict = services.give_verdict(
             detection,
@@ -173,6 +191,7 @@ def decide(request: HttpRequest) -> HttpResponse:
             decision=said["decision"],
             tier=said["tier"],
             rating=said["rating"],
+            score_hidden=is_hidden,
         )
     except ApplicationError as error:
         return refuse(request, str(error), status=409)

@@ -100,12 +100,12 @@ def test_what_one_says_then_is_the_slip_rate_and_it_counts() -> None:
     curator, owner = make_user(), make_object()
     many = [make_member(owner), *(make_detection() for _ in range(4))]
     judge_many(curator, keys(many), kept=[], batch=uuid4())
-    assert slip_rate(curator).rate is None
+    assert slip_rate(curator).value is None
     give_verdict(many[0], curator, label="real")
     for row in many[1:4]:
         give_verdict(row, curator, label="bogus")
     found = slip_rate(curator)
-    assert (found.n_slipped, found.n_checked, found.rate) == (1, 4, 0.25)
+    assert (found.n, found.n_of, found.value) == (1, 4, 0.25)
     # Wilson's interval for 1 of 4
     assert (found.low, found.high) == pytest.approx((0.0456, 0.6994), abs=1e-3)
     owner.refresh_from_db()

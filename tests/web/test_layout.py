@@ -28,6 +28,7 @@ PAGES: dict[str, Callable[[World], str]] = {
     "calibration": lambda w: "/calibration/",
     "vet": lambda w: "/vet/",
     "many": lambda w: "/vet/many/",
+    "me": lambda w: "/vet/me/",
     "together": lambda w: "/vet/together/",
     "vet, one survey": lambda w: "/vet/?survey=real-sky",
     "objects": lambda w: "/objects/",
