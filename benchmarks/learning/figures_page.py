@@ -166,8 +166,8 @@ def _detector(detector: Json) -> str:
         "## Faint transients at no more false ones\n\n"
         f"{detector['n_nights']} simulated nights of 512x512 pixels that nothing has learnt from; "
         "each threshold was set\n"
-        f"on {detector['n_calibration']} others so that there no more false candidates "
-        "pass than the classical detector lets\nthrough at 5 sigma with its cuts. S/N is that of the best "
+        f"on {detector['n_calibration']} others so that there no more false candidates pass than "
+        "the classical detector lets\nthrough at 5 sigma with its cuts. S/N is that of the best "
         "difference of the two frames.\n\n"
     )
     text += "| " + " | ".join(head) + " |\n|" + "---|" * len(head) + "\n"
