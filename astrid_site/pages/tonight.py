@@ -12,12 +12,14 @@ from django.utils import timezone
 from astrid_site import pipeline
 from astrid_site.core.models import Heartbeat, Job
 from astrid_site.core.status import JobState, RunStatus
+from astrid_site.datasets import BUILD
 from astrid_site.monitoring.probes import SILENCE
 from astrid_site.pages.observation_table import stage_title
 from catalog.models import AstroObject, ObjectDetection
 from curation.selectors import confirmed_without_place
 from detection import pages as detection_pages
 from detection.models import Detection
+from detection.services import TRAIN
 from differencing.models import DifferenceRun
 from differencing.pages import plain_words
 from observations.models import Observation
@@ -174,6 +176,7 @@ def work() -> Work:
     frames = _frames(running)
     titles = {stage.name: stage.title for stage in pipeline.STAGES}
     titles[pipeline.MEASURE] = titles["photometry"]
+    titles |= {BUILD: "Build a data set", TRAIN: "Train the network"}
     queued = Job.objects.filter(state=JobState.QUEUED)
     return Work(
         running=[
