@@ -121,6 +121,31 @@ def run_difference(run: ProcessingRun, progress: Progress) -> StageProduct:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SubtractedFrame:
+    """A frame on its reference: both on one grid, and what is left."""
+
+    science: Image
+    template: Image
+    subtraction: Subtraction
+
+
+def subtract_frame(run: ProcessingRun, science: Image, stars: StarList) -> SubtractedFrame:
+    """Subtract the reference of a run from other pixels of its frame, and store nothing.
+
+    Raises
+    ------
+    NoWorkError, AlgorithmError
+        As ``run_difference``.
+    """
+    frames = replace(_load_frames(run), science=science, science_stars=stars)
+    registration = _register(frames, run.observation.survey.min_overlap)
+    template, aligned, _ = _align(frames, registration)
+    return SubtractedFrame(
+        aligned, template, _subtract(template, aligned, stars, config=_config(run))
+    )
+
+
 def _load_frames(run: ProcessingRun) -> _Frames:
     choice = reference_run_of(run.observation_id, version=run.pipeline_version)
     image = science_image_of(run.observation_id, version=run.pipeline_version)

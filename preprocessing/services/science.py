@@ -105,6 +105,21 @@ def run_preprocess(run: ProcessingRun, progress: Progress) -> StageProduct:
     )
 
 
+def calibrate_frame(observation: Observation, raw: Image) -> Preprocessed:
+    """Calibrate a raw frame as ``run_preprocess`` does, and store nothing.
+
+    For what is asked of a frame with other pixels than those on record, as sources put into it.
+    """
+    from preprocessing.algorithms.preprocess import PreprocessConfig
+
+    own = read_raw(observation)[2]
+    companions = load_companions(observation, shape=raw.shape, own=own)
+    calibration = calibrate_observation(observation, raw)
+    companions = _cut_companions(companions, calibration)
+    done, _ = _calibrate(calibration.image, companions, PreprocessConfig())
+    return calibrate_photometry(observation, done)[0]
+
+
 def _cut_companions(companions: Companions, calibration: FrameCalibration) -> Companions:
     """Companions of the part of the frame that calibration left."""
     mask, variance = companions.mask, companions.variance

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from catalog.models import AstroObject, LightCurvePoint, ObjectDetection
 from catalog.selectors import cone_search, light_curve
 from detection.models import Detection, DetectionRun
 from detection.selectors import cutouts, why_here
+from detection.services.campaign import frames_to_inject, inject_and_recover
 from differencing.models import DifferenceRun, ReferenceImage, ReferenceRun
 from observations.models import Observation
 from preprocessing.models import ScienceImage
@@ -197,3 +200,33 @@ def counts() -> dict[str, int]:
 
 def test_no_thread_of_the_ledger_is_left() -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("lease-")]
+
+
+def test_sources_put_into_a_raw_frame_come_out_at_the_end_and_leave_no_trace(
+    tmp_path: Path,
+) -> None:
+    counted = (Observation, ScienceImage, DifferenceRun, DetectionRun, Detection, AstroObject, Job)
+    before = [model._default_manager.count() for model in counted]
+    run = frames_to_inject().first()
+    assert run is not None
+    found = inject_and_recover(run, round_number=0, seed=1)
+    limit = run.difference_run.science_image.limiting_magnitude
+    bright = [each for each in found if each.magnitude < limit - 1.5]
+    faint = [each for each in found if each.magnitude > limit + 0.7]
+    assert len(bright) >= 8
+    # four times the limiting flux and more: each is seen, though a cut may take one on a galaxy
+    assert [each.outcome for each in bright].count("not found") <= 1
+    assert sum(each.is_recovered for each in bright) >= 0.6 * len(bright)
+    assert all(each.outcome == "not found" for each in faint)
+    assert all(each.band and each.ra is not None for each in found)
+    # the same seed puts in the same sources
+    assert inject_and_recover(run, round_number=0, seed=1) == found
+
+    output = tmp_path / "sources.json"
+    said = StringIO()
+    call_command("run_campaign", frames=1, rounds=1, seed=1, output=output, stdout=said)
+    assert "against distance to the nearest galaxy" in said.getvalue()
+    rows = json.loads(output.read_text())
+    assert all(row["is_injected"] for row in rows)
+    assert [row["outcome"] for row in rows] == [each.outcome for each in found]
+    assert [model._default_manager.count() for model in counted] == before
