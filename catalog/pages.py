@@ -142,24 +142,10 @@ def chart_points(
     )
 
 
-@dataclass(frozen=True)
-class ForcedPlace:
-    """One place of a request, its charts and its table; empty until it is measured."""
-
-    number: int
-    ra: float
-    dec: float
-    light_curve: LightCurve
-    table: EpochTable
-
-
-def forced_places(row: ForcedRequest) -> list[ForcedPlace]:
-    """Charts and tables of every place of a request."""
+def forced_places(row: ForcedRequest) -> list[tuple[list[float], LightCurve, EpochTable]]:
+    """Position, charts and table of every place of a request."""
     told = zip(row.places, forced_points(row), strict=True)
-    return [
-        ForcedPlace(number, ra, dec, chart_points(points), epoch_table(points))
-        for number, ((ra, dec), points) in enumerate(told, start=1)
-    ]
+    return [(place, chart_points(points), epoch_table(points)) for place, points in told]
 
 
 def forced_export_links(row: ForcedRequest) -> list[tuple[str, str]]:
@@ -400,7 +386,7 @@ def coverage_page(
         lay_out_chart(epochs, quantity="magnitude", width=width, height=NARROW_HEIGHT)
         for width in (WIDE, NARROW)
     )
-    label = "5 \N{GREEK SMALL LETTER SIGMA} limit (AB)"
+    label = "5 \N{GREEK SMALL LETTER SIGMA} limit or magnitude (AB)"
     drawn = (
         ChartPair(replace(wide, y_label=label), replace(narrow, y_label=label))
         if (wide and narrow)

@@ -59,7 +59,7 @@ class ForcedPointOutput(serializers.Serializer[LightCurvePoint]):
     survey = serializers.CharField(source="observation.survey.name")
     mjd = serializers.FloatField(allow_null=True)
     band = serializers.CharField()
-    kind = serializers.ChoiceField(choices=LightCurvePoint.Kind.choices)
+    kind = serializers.CharField(help_text="difference or total.")
     flux = serializers.FloatField(allow_null=True, help_text="In the frame's own unit.")
     flux_error = serializers.FloatField(allow_null=True)
     zero_point = serializers.FloatField(allow_null=True)
@@ -153,7 +153,11 @@ class ForcedRequestExport(APIView):
     required_permissions = {"GET": "catalog.view_forcedrequest"}
     content_negotiation_class = OneForm
 
-    @extend_schema(parameters=[FORMAT_IN_PATH], responses=FILE_ANSWER)
+    @extend_schema(
+        operation_id="forced_photometry_export",
+        parameters=[FORMAT_IN_PATH],
+        responses=FILE_ANSWER,
+    )
     def get(self, request: Request, pk: UUID, file_format: str) -> HttpResponseBase:
         """The file."""
         kind = table_format(file_format)

@@ -214,10 +214,7 @@ def preprocess_image(
         "trails": describe_trails(trails),
         "confusion_noise": float(background.noise * np.sqrt(confusion / (1.0 - confusion))),
         "pattern_height": 0.0 if pattern is None else pattern.height / background.noise,
-        "gain_used": gain.gain,
-        "gain_factor": None if given_variance is not None else gain.factor,
-        "gain_doubt": "" if given_variance is not None else gain.doubt,
-        "gain_source": "given_variance" if given_variance is not None else gain.source,
+        **_gain_metrics(gain, given_variance),
     }
     return Preprocessed(frame, stars, background, metrics, tuple(notes))
 
@@ -227,6 +224,14 @@ def _psf_notes(psf: PsfField | None, n_stars: int) -> list[str]:
         return [f"no PSF: {n_stars} stars of {MIN_STARS}"]
     doubt = doubt_of_psf(psf)
     return [doubt] if doubt else []
+
+
+def _gain_metrics(gain: GainEstimate, given_variance: FloatArray | None) -> dict[str, Metric]:
+    """What the noise model rests on; a variance that was given needs no gain."""
+    if given_variance is not None:
+        gain = GainEstimate(gain.gain, "given_variance")
+    told = (gain.gain, gain.factor, gain.doubt, gain.source)
+    return dict(zip(("gain_used", "gain_factor", "gain_doubt", "gain_source"), told, strict=True))
 
 
 def _gain_notes(gain: GainEstimate, given_variance: FloatArray | None) -> list[str]:
