@@ -14,7 +14,9 @@ from catalog.models import (
     ForcedRequest,
     LightCurvePoint,
     ObjectDetection,
+    ObjectStatement,
     PhotometryRun,
+    SavedSearch,
 )
 
 
@@ -69,6 +71,25 @@ class LightCurvePointAdmin(ReadOnlyAdmin):
     list_select_related = ("astro_object",)
     search_fields = ("astro_object__name",)
     show_full_result_count = False
+
+
+@admin.register(ObjectStatement)
+class ObjectStatementAdmin(ReadOnlyAdmin):
+    """What people said of objects, withdrawn or not."""
+
+    list_display = ("astro_object", "kind", "text", "number", "said_by", "created_at")
+    list_filter = ("kind",)
+    list_select_related = ("astro_object", "said_by")
+    search_fields = ("astro_object__name", "text")
+
+
+@admin.register(SavedSearch)
+class SavedSearchAdmin(ReadOnlyAdmin):
+    """Searches that people keep."""
+
+    list_display = ("name", "owner", "is_public", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name",)
 
 
 for run_model in (AssociationRun, PhotometryRun):

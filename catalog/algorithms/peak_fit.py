@@ -69,7 +69,7 @@ def fit_peak(mjd: ArrayLike, flux: ArrayLike, flux_error: ArrayLike) -> PeakFit:
     Raises
     ------
     AlgorithmError
-        If there are fewer than 6 points, none stands out by 5 sigma, the maximum is not between
+        If there are fewer than 6 epochs, none stands out by 5 sigma, the maximum is not between
         points that were measured before and after it, or the shape does not fit.
 
     Notes
@@ -113,7 +113,7 @@ def fit_peak(mjd: ArrayLike, flux: ArrayLike, flux_error: ArrayLike) -> PeakFit:
 def _check_data(times: FloatArray, values: FloatArray, errors: FloatArray) -> None:
     n_times = len(np.unique(np.round(times, 3)))
     if n_times < MIN_POINTS:
-        msg = f"{n_times} epochs, {MIN_POINTS} needed"
+        msg = f"{n_times} of the {MIN_POINTS} epochs that it takes"
         raise AlgorithmError(msg, n_points=n_times, n_required=MIN_POINTS)
     best = float(np.max(values / errors))
     if best < MIN_SIGNIFICANCE:

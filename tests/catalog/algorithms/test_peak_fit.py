@@ -50,7 +50,7 @@ def test_half_widths_and_the_curve_are_those_of_the_truth_without_noise() -> Non
 @pytest.mark.parametrize(
     ("times", "words"),
     [
-        (np.linspace(60990, 61090, 5), "5 epochs, 6 needed"),
+        (np.linspace(60990, 61090, 5), "5 of the 6 epochs"),
         (np.linspace(61030, 61090, 20), "no rise|not determined"),
         (np.linspace(60980, 61012, 20), "no decline|not determined"),
     ],
