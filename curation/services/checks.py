@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 #: One of so many that were called bogus at once is shown again by itself.
 ONE_IN = 10
-_RANDOM = random.SystemRandom()
 
 
 def draw_checks(curator: User, detections: Iterable[UUID], *, batch: UUID) -> None:
     """Draw what is shown again, each by itself: few on a page are checked as often as many."""
-    drawn = [key for key in detections if _RANDOM.randrange(ONE_IN) == 0]
+    drawn = [key for key in detections if secrets.randbelow(ONE_IN) == 0]
     SpotCheck.objects.bulk_create(
         [SpotCheck(curator=curator, detection_id=key, batch=batch) for key in drawn]
     )
