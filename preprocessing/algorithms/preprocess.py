@@ -174,22 +174,17 @@ def preprocess_image(
         background = replace(background, level=thinned(background.level))
     frame = frame.with_(mask=mask_dead_pixels(frame.data, background.noise_map, mask=frame.mask))
     noise = background.noise_map if given_variance is None else known_noise(given_variance)
-    is_crowded = float(background.sources.mean()) > _CROWDED
+    crowd = _CONFUSION if float(background.sources.mean()) > _CROWDED else 0.0
     frame, core, n_cosmic_rays = _clean(
-        frame, noise, settings=settings, given_psf=given_psf, is_crowded=is_crowded
+        frame, noise, settings=settings, given_psf=given_psf, confusion=crowd
     )
     frame, trails, pattern = _mask_trails(frame, core, background.noise, settings=settings)
     notes += [line.in_words() for line in (*trails, pattern) if line is not None]
     confusion = 0.0
-    if given_variance is None:
-        rows = row_bands(frame.shape)
-        bad, band = is_bad(frame.mask[rows]), background.at_rows(rows)
-        confusion = measure_confusion(frame.data[rows], band, bad=bad, psf=core)
-        background = background.without_confusion(confusion)
-        variance = build_variance(frame.data, background, gain=gain.gain, fwhm_pix=core.fwhm)
-        frame = frame.with_(variance=variance)
-    else:
+    if given_variance is not None:
         frame = frame.with_(variance=known_variance(given_variance))
+    else:
+        frame, background, confusion = _with_variance(frame, background, core, gain=gain.gain)
     if in_place:
         thin_noise, thin_sources = thinned(background.noise_map), thinned(background.sources)
         background = replace(background, noise_map=thin_noise, sources=thin_sources)
@@ -253,16 +248,14 @@ def _clean(
     *,
     settings: PreprocessConfig,
     given_psf: PsfField | None,
-    is_crowded: bool,
+    confusion: float,
 ) -> tuple[Image, Moffat, int]:
     """Mask cosmic rays; returns the frame, the rough PSF they were judged by, and their pixels."""
     if given_psf is not None:
         core = moffat_of_fwhm(given_psf.fwhm_pix)
     else:
-        confusion = _CONFUSION if is_crowded else 0.0
-        core = _rough_core(
-            frame, noise, threshold=2.0 * settings.detection_sigma, confusion=confusion
-        )
+        threshold = 2.0 * settings.detection_sigma
+        core = _rough_core(frame, noise, threshold=threshold, confusion=confusion)
     if not settings.find_cosmic_rays:
         return frame, core, 0
     hits = find_cosmic_rays(
@@ -282,6 +275,18 @@ def _mask_trails(
     lines = find_trails(frame.data, bad=is_bad(frame.mask), noise=noise, fwhm_pix=core.fwhm)
     trails, pattern = split_pattern(lines, fwhm_pix=core.fwhm)
     return frame.with_(mask=mask_trails(frame.mask, trails)), trails, pattern
+
+
+def _with_variance(
+    frame: Image, background: Background, core: Moffat, *, gain: float | None
+) -> tuple[Image, Background, float]:
+    """The frame with its measured variance, its sky less unresolved starlight, and that share."""
+    rows = row_bands(frame.shape)
+    bad, band = is_bad(frame.mask[rows]), background.at_rows(rows)
+    confusion = measure_confusion(frame.data[rows], band, bad=bad, psf=core)
+    background = background.without_confusion(confusion)
+    variance = build_variance(frame.data, background, gain=gain, fwhm_pix=core.fwhm)
+    return frame.with_(variance=variance), background, confusion
 
 
 def _with_psf(
