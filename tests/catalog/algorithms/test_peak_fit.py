@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from astrid_site.imaging.errors import AlgorithmError
+from catalog.algorithms.band_peaks import BandFlux, fit_bands, peak_curves
+from catalog.algorithms.common_scale import MICROJANSKY
+from catalog.algorithms.light_curve_chart import Epoch, lay_out_chart
 from catalog.algorithms.peak_fit import fit_peak
 
 
@@ -68,3 +73,26 @@ def test_noise_and_two_outbursts_have_no_maximum() -> None:
     twice = bazin(t) + bazin(t, t0=61120.0) + rng.normal(0, 5, 40)
     with pytest.raises(AlgorithmError, match="not one rise"):
         fit_peak(t, twice, np.full(40, 5.0))
+
+
+def test_a_fit_is_drawn_in_flux_and_magnitudes_within_the_chart() -> None:
+    t = np.linspace(60990, 61090, 30)
+    fluxes = [BandFlux("r", float(x), float(f), 2.0) for x, f in zip(t, bazin(t), strict=True)]
+    (peak,) = fit_bands(fluxes, unit=MICROJANSKY)
+    top_flux = bazin(np.array([TRUE_PEAK]))[0]
+    assert peak.magnitude == pytest.approx(23.9 - 2.5 * np.log10(top_flux), abs=0.01)
+    epochs = [
+        Epoch(str(f.mjd), f.mjd, "r", flux=f.flux, flux_error=2.0, limit=20.0) for f in fluxes
+    ]
+    for quantity in ("flux", "magnitude"):
+        curves = peak_curves([peak], quantity, unit=MICROJANSKY)
+        chart = lay_out_chart(epochs, quantity=quantity, unit=MICROJANSKY, fits=curves)
+        assert chart is not None
+        numbers = np.array(re.findall(r"([\d.]+) ([\d.]+)", chart.curves[0].path), dtype=float)
+        if quantity == "flux":
+            assert len(numbers) == 80
+            top = numbers[np.argmin(numbers[:, 1])]
+            best = min(chart.marks, key=lambda m: m.y)
+            assert abs(top[0] - best.x) < 40
+    assert peak_curves([peak], "flux", unit="reference units") == {}
+    assert fit_bands(fluxes[:3], unit=MICROJANSKY)[0].reason.startswith("3 of the 6")
