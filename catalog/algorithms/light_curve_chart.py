@@ -233,14 +233,26 @@ def lay_out_chart(
         bands=bands,
         references=_mark_references(references, [round(place_x(e.mjd), 2) for e in references]),
         surveys=tuple(SurveySymbol(name, symbol) for name, symbol in surveys.items()),
-        curves=tuple(
-            Curve(
-                _path([(place_x(t), place_y(v)) for t, v in curve if y_low <= v <= y_high]),
-                bands.index(band) % 6,
-            )
-            for band, curve in (fits or {}).items()
-            if band in bands
-        ),
+        curves=_draw_fits(fits or {}, bands, inside=(y_low, y_high), place=(place_x, place_y)),
+    )
+
+
+def _draw_fits(
+    fits: Mapping[str, Sequence[tuple[float, float]]],
+    bands: Sequence[str],
+    *,
+    inside: tuple[float, float],
+    place: tuple[Callable[[float], float], Callable[[float], float]],
+) -> tuple[Curve, ...]:
+    """The fits of the bands that are shown, as far as they lie on the chart."""
+    (low, high), (place_x, place_y) = inside, place
+    return tuple(
+        Curve(
+            _path([(place_x(t), place_y(v)) for t, v in curve if low <= v <= high]),
+            bands.index(band) % 6,
+        )
+        for band, curve in fits.items()
+        if band in bands
     )
 
 
