@@ -335,6 +335,8 @@ SPECTACULAR_SETTINGS = {
         "RunStatusEnum": "astrid_site.core.status.RunStatus",
         "JobStateEnum": "astrid_site.core.status.JobState",
         "ObjectStateEnum": "catalog.models.AstroObject.State",
+        "ContextKindEnum": "catalog.models.ContextList.Kind",
+        "StatementKindEnum": "catalog.models.ObjectStatement.Kind",
         "RoleEnum": "observations.models.Observation.Role",
         "VerdictLabelEnum": "curation.models.Verdict.Label",
     },
