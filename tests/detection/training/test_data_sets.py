@@ -176,7 +176,7 @@ def test_one_picture_on_two_sides_fails_the_build() -> None:
     with pytest.raises(ValueError, match="pixels abc are in train and in validation"):
         refuse_leakage(samples, sides, ["abc", "abc"], same=[], keys=())
     with pytest.raises(ValueError, match="one picture is in train"):
-        refuse_leakage(samples, sides, ["abc", "abd"], same=[(0, 1)], keys=())
+        refuse_leakage(samples, sides, ["abc", "xyz"], same=[(0, 1)], keys=())
 
 
 def test_pictures_that_are_there_twice_lie_on_one_side() -> None:
