@@ -15,7 +15,14 @@ from astrid_site.core.addresses import client_address
 from astrid_site.core.admin import ReadOnlyAdmin
 from astrid_site.core.templatetags.astro import number, probability, signed
 from curation import services
-from curation.models import Assignment, Verdict
+from curation.models import (
+    Assignment,
+    Consensus,
+    ConsensusRule,
+    Snooze,
+    SpotCheck,
+    Verdict,
+)
 from detection.admin import DetectionAdmin
 from detection.models import Detection
 
@@ -28,8 +35,8 @@ IN_BULK = "in bulk"
 class VerdictAdmin(ReadOnlyAdmin):
     """Every verdict ever given; rows are appended, never edited."""
 
-    list_display = ("detection", "curator", "label", "reason", "seconds", "created_at")
-    list_filter = ("label", "reason", "curator")
+    list_display = ("detection", "curator", "label", "tier", "reason", "seconds", "created_at")
+    list_filter = ("label", "tier", "reason", "curator")
     list_select_related = ("detection__observation__survey", "curator")
     date_hierarchy = "created_at"
     search_fields = ("comment", "curator__username")
@@ -41,6 +48,44 @@ class AssignmentAdmin(ReadOnlyAdmin):
 
     list_display = ("unit", "curator", "is_open", "seen_at", "until")
     list_filter = ("is_open", "curator")
+    list_select_related = ("curator",)
+    search_fields = ("unit", "curator__username")
+
+
+@admin.register(Consensus)
+class ConsensusAdmin(ReadOnlyAdmin):
+    """What the answers about each object come to."""
+
+    list_display = ("unit", "standing", "label", "n_people", "n_agreeing", "is_retired")
+    list_filter = ("standing", "label", "is_retired")
+    search_fields = ("unit",)
+
+
+@admin.register(ConsensusRule)
+class ConsensusRuleAdmin(ReadOnlyAdmin):
+    """The rules of consensus, each with who made it; the newest counts."""
+
+    list_display = ("__str__", "made_by", "enough_real", "enough_bogus", "created_at")
+    list_select_related = ("made_by",)
+    search_fields = ("made_by__username",)
+
+
+@admin.register(SpotCheck)
+class SpotCheckAdmin(ReadOnlyAdmin):
+    """What came back to whoever called it bogus among many, and what they said then."""
+
+    list_display = ("detection", "curator", "label", "answered_at", "created_at")
+    list_filter = ("label", "curator")
+    list_select_related = ("detection__observation__survey", "curator")
+    search_fields = ("curator__username",)
+
+
+@admin.register(Snooze)
+class SnoozeAdmin(ReadOnlyAdmin):
+    """What people put off, and until when."""
+
+    list_display = ("unit", "curator", "until", "n_detections", "magnitude")
+    list_filter = ("curator",)
     list_select_related = ("curator",)
     search_fields = ("unit", "curator__username")
 

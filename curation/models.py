@@ -82,7 +82,6 @@ class Verdict(UUIDModel):
         null=True,
         blank=True,
         editable=False,
-        db_index=True,
         help_text="Of verdicts given at once on a page of many.",
     )
 
@@ -107,7 +106,8 @@ class Verdict(UUIDModel):
         ]
         permissions: ClassVar = [("settle_verdict", "Can settle what people disagree about")]
         indexes: ClassVar = [
-            models.Index(fields=["curator", "-created_at"], name="curation_by_curator")
+            models.Index(fields=["curator", "-created_at"], name="curation_by_curator"),
+            models.Index(fields=["batch"], name="curation_batch"),
         ]
 
     def __str__(self) -> str:

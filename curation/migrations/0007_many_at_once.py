@@ -19,7 +19,13 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='verdict',
             name='batch',
-            field=models.UUIDField(blank=True, db_index=True, editable=False, help_text='Of verdicts given at once on a page of many.', null=True),
+            field=models.UUIDField(blank=True, editable=False, help_text='Of verdicts given at once on a page of many.', null=True),
+        ),
+        # an index by itself: the column goes back without the table being made anew, so that on
+        # SQLite its triggers stay
+        migrations.AddIndex(
+            model_name='verdict',
+            index=models.Index(fields=['batch'], name='curation_batch'),
         ),
         migrations.CreateModel(
             name='SpotCheck',

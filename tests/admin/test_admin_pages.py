@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -20,8 +21,8 @@ from astrid_site.core import audit
 from astrid_site.core.events import publish
 from astrid_site.core.models import AuditEntry, FileKind, IdempotencyKey, Job, StoredFile
 from astrid_site.core.storage import put_bytes
-from catalog.models import ContextList
-from curation.models import Verdict
+from catalog.models import ContextList, ForcedRequest, ObjectStatement, SavedSearch
+from curation.models import ConsensusRule, Snooze, SpotCheck, Verdict
 from curation.services import give_verdict
 from detection.models import CanaryResult, CanarySet, ScoringModel
 from differencing.models import ReferenceEpoch, ReferenceImage
@@ -69,6 +70,15 @@ def fill(world: World, people: dict[str, User], number: int) -> None:
         n_rows=1,
     )
     make_catalog(world.survey)
+    curator = people["curator"]
+    ObjectStatement.objects.create(
+        astro_object=world.objects[0], kind="alias", text=f"name {number}", said_by=curator
+    )
+    SavedSearch.objects.create(owner=curator, name=f"search {number}")
+    ForcedRequest.objects.create(owner=curator, places=[[10.0, 20.0]])
+    ConsensusRule.objects.create(made_by=curator)
+    SpotCheck.objects.create(detection=world.detections[0], curator=curator, batch=uuid4())
+    Snooze.objects.create(unit=uuid4(), curator=curator, n_detections=number)
     canaries = CanarySet.objects.create(file=stored(f"canaries {number}"), n_real=1, n_bogus=1)
     model = ScoringModel.objects.get(role="champion")
     CanaryResult.objects.create(
