@@ -23,9 +23,13 @@ Role = ScoringModel.Role
 def begin_round_when_due() -> list[Job]:
     """Have every model in service score the canaries whose last time is long enough ago.
 
-    Before the first search there is nothing that a bad champion could harm.
+    Before the first search there is nothing that a bad champion could harm. Simulating the first
+    canaries takes a worker a minute: for one round's time, frames that wait go first.
     """
-    if not DetectionRun.objects.exists():
+    searches = DetectionRun.objects.all()
+    if services.canaries_in_use() is None and _others_wait():
+        searches = searches.filter(created_at__lt=db_time(-settings.CANARY_EVERY_S))
+    if not searches.exists():
         return []
     recent = Job.objects.filter(kind=services.CANARIES).exclude(
         state__in=TERMINAL_JOBS, finished_at__lt=db_time(-settings.CANARY_EVERY_S)
@@ -33,6 +37,10 @@ def begin_round_when_due() -> list[Job]:
     busy = set(recent.values_list("subject_id", flat=True))
     due = [model for model in services.models_in_service() if model.pk not in busy]
     return [services.request_canaries(model) for model in due]
+
+
+def _others_wait() -> bool:
+    return Job.objects.exclude(kind=services.CANARIES).exclude(state__in=TERMINAL_JOBS).exists()
 
 
 def run_canaries(context: JobContext) -> Outcome:

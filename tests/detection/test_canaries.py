@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from astrid_site import canaries as watch
 from astrid_site import promotion
@@ -19,7 +21,7 @@ from astrid_site.core.errors import TransientError
 from astrid_site.core.models import AuditEntry, Event, Job
 from benchmarks.learning.damage import shuffle_last_layer
 from detection import services
-from detection.models import CanaryResult, CanarySet, ScoringModel
+from detection.models import CanaryResult, CanarySet, DetectionRun, ScoringModel
 from detection.services.scoring import score_candidates
 from detection.training.canaries import Canaries
 from tests.catalog.factories import make_detection_run
@@ -185,3 +187,15 @@ def test_a_round_is_due_once_something_was_searched_and_not_twice() -> None:
     make_detection_run()
     assert len(watch.begin_round_when_due()) == len(services.models_in_service())
     assert watch.begin_round_when_due() == []
+
+
+def test_frames_that_wait_go_before_the_first_canaries_are_simulated() -> None:
+    run = make_detection_run()
+    job = Job.objects.create(kind="preprocess", subject_id=run.observation_id, config_version="1")
+    assert watch.begin_round_when_due() == []
+    DetectionRun.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    assert watch.begin_round_when_due()
+    Job.objects.exclude(pk=job.pk).delete()
+    job.delete()
+    DetectionRun.objects.update(created_at=timezone.now())
+    assert watch.begin_round_when_due()
