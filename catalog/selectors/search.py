@@ -75,11 +75,11 @@ def search_page(
     search: ObjectSearch, *, cursor: str = "", size: int = PAGE_SIZE
 ) -> KeysetPage[AstroObject]:
     """Objects of one page, latest detection first, those never dated last."""
-    rows, region = matching(search), search.region
+    rows = matching(search)
     place = decode_cursor(cursor)
     keys: list[UUID] = []
     for part in _parts_after(rows, place):
-        keys += _first_inside(part, region, wanted=size + 1 - len(keys))
+        keys += _first_inside(part, search, wanted=size + 1 - len(keys))
         if len(keys) > size:
             break
     found = AstroObject.objects.in_bulk(keys[:size])
@@ -108,9 +108,11 @@ def _parts_after(
     yield undated
 
 
-def _first_inside(rows: QuerySet[AstroObject], region: Region | None, *, wanted: int) -> list[UUID]:
-    """Keys of the first rows inside a region, in the rows' own order."""
-    if region is None:
+def _first_inside(rows: QuerySet[AstroObject], search: ObjectSearch, *, wanted: int) -> list[UUID]:
+    """Keys of the first rows inside the search's region, in the rows' own order."""
+    if search == ObjectSearch():
+        return list(rows.values_list("pk", flat=True)[:wanted])
+    if (region := search.region) is None:
         return _first_of_many(rows, wanted=wanted)
     if _share_of_sky(region) < _SMALL_SHARE:
         return _sorted_inside(rows, region)[:wanted]
