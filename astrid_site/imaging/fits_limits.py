@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 GIB = 2**30
 MIB = 2**20
+
+
+class ReaderLimits(Protocol):
+    """What a disposable reader may use before the kernel or its parent ends it."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Largest address space."""
+
+    @property
+    def cpu_seconds(self) -> int:
+        """Most processor time."""
+
+    @property
+    def wall_seconds(self) -> int:
+        """Longest wait for its answer."""
+
+    @property
+    def output_bytes(self) -> int:
+        """Largest file that it may write."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +66,8 @@ class GateLimits:
     memory_bytes: int = 3 * GIB
     cpu_seconds: int = 60
     wall_seconds: int = 90
+
+    @property
+    def output_bytes(self) -> int:
+        """Largest file that the reader may write: the pixels as float32, and a header."""
+        return 4 * self.max_pixels + MIB

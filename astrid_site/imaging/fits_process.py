@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from astrid_site.imaging.errors import ImageReadError
-from astrid_site.imaging.fits_limits import MIB, GateLimits
+from astrid_site.imaging.fits_limits import ReaderLimits
 from astrid_site.imaging.fits_reader_child import OUT_OF_MEMORY
 
 _MODULE = "astrid_site.imaging.fits_reader_child"
@@ -29,7 +29,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run_reader(
-    job: dict[str, Any], *, folder: Path, file_name: str, limits: GateLimits
+    job: dict[str, Any], *, folder: Path, file_name: str, limits: ReaderLimits
 ) -> dict[str, Any]:
     """Run one job in its own process and session, and return its result.
 
@@ -44,7 +44,7 @@ def run_reader(
     job["limits"] = {
         "cpu_seconds": limits.cpu_seconds,
         "memory_bytes": limits.memory_bytes,
-        "output_bytes": 4 * limits.max_pixels + MIB,
+        "output_bytes": limits.output_bytes,
     }
     job_path.write_text(json.dumps(job))
     for _ in range(_MAX_STARTS):
@@ -237,5 +237,5 @@ def _failure(status: int, complaint: str, *, file_name: str) -> ImageReadError:
     elif status == OUT_OF_MEMORY:
         message, code = "reading it needs more memory than allowed.", "too_large"
     else:
-        message, code = f"the decoder refused its pixels ({complaint}).", "unreadable"
+        message, code = f"the decoder refused it ({complaint}).", "unreadable"
     return ImageReadError(message, file_name=file_name, code=code, remedy=again)

@@ -1,4 +1,4 @@
-"""The processes in which untrusted pixels are decoded and a WCS is proved.
+"""The processes that decode untrusted pixels, prove a WCS and unpack the records of alerts.
 
 Run as ``python -m astrid_site.imaging.fits_reader_child``. This process, the host, loads the
 libraries once and then forks one disposable reader for each job it is told of; it never touches a
@@ -102,6 +102,7 @@ def _load_libraries(job: dict[str, Any]) -> None:
     """Import what the job needs here, where it stays loaded for the next one."""
     needed = {"pixels": ["astrid_site.imaging.fits_pixels"]}
     needed["wcs"] = ["astrid_site.imaging.wcs_proof", "astropy.io.fits"]
+    needed["records"] = ["astrid_site.imaging.avro_records"]
     for part, modules in needed.items():
         for name in modules if job.get(part) else []:
             importlib.import_module(name)
@@ -175,7 +176,7 @@ def _allowed(kind: int, wanted: int) -> int:
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
-    """Decode pixels and prove the WCS, whichever the job asks for."""
+    """Decode pixels, prove the WCS or unpack records, whichever the job asks for."""
     result: dict[str, Any] = {"wcs_problem": None}
     if job.get("pixels"):
         from astrid_site.imaging.fits_pixels import decode_pixels
@@ -186,6 +187,10 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
         ny, nx = job["shape"]
         result["wcs_problem"] = prove_wcs(job["wcs"], shape=(ny, nx))
+    if job.get("records"):
+        from astrid_site.imaging.avro_records import unpack_records
+
+        unpack_records(job["records"])
     return result
 
 

@@ -1,21 +1,24 @@
-"""Alert packets: Avro read by its specification, cutouts by arithmetic, damage refused."""
+"""Alert packets: Avro unpacked in a process apart, cutouts by arithmetic, damage refused."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from astrid_site.imaging.fits_limits import GIB, MIB
 from detection.algorithms.alert_packets import centred, read_alerts, read_stamp
-from detection.algorithms.avro import AvroError, read_container
+from detection.algorithms.avro import AvroError, AvroLimits, read_container
 
 SYNC = bytes(range(16))
 SCHEMA: dict[str, Any] = {
@@ -91,10 +94,15 @@ def container(
     return b"Obj\x01" + head + whole(0) + SYNC + whole(count) + text(body) + SYNC
 
 
-def read(content: bytes, folder: Path) -> list[dict[str, Any]]:
+def record_of(kind: Any) -> dict[str, Any]:
+    """A schema of one field."""
+    return {"type": "record", "name": "r", "fields": [{"name": "value", "type": kind}]}
+
+
+def read(content: bytes, folder: Path, *, limits: AvroLimits | None = None) -> list[dict[str, Any]]:
     path = folder / "a.avro"
     path.write_bytes(content)
-    return list(read_container(path))
+    return list(read_container(path, limits=limits))
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate"])
@@ -103,29 +111,53 @@ def test_every_type_of_the_specification_is_read(codec: str, tmp_path: Path) -> 
     assert read(container(codec=codec, body=2 * RECORD, count=2), tmp_path) == [TOLD, TOLD]
 
 
+def test_values_come_as_they_are_stored(tmp_path: Path) -> None:
+    when = {"type": "long", "logicalType": "timestamp-micros"}
+    assert read(container(schema=record_of(when), body=whole(5)), tmp_path) == [{"value": 5}]
+    hidden = struct.pack("<d", np.nan)
+    (record,) = read(container(schema=record_of("double"), body=hidden), tmp_path)
+    assert np.isnan(record["value"])
+
+
+NODE = record_of(["null", "r"])
+
+
 def test_a_record_may_hold_itself_but_not_without_end(tmp_path: Path) -> None:
-    schema = {
-        "type": "record",
-        "name": "node",
-        "fields": [{"name": "next", "type": ["null", "node"]}],
-    }
-    found = read(container(schema=schema, body=whole(1) + whole(0)), tmp_path)
-    assert found == [{"next": {"next": None}}]
-    with pytest.raises(AvroError, match="nested deeper"):
-        read(container(schema=schema, body=200 * whole(1) + whole(0)), tmp_path)
+    found = read(container(schema=NODE, body=whole(1) + whole(0)), tmp_path)
+    assert found == [{"value": {"value": None}}]
+    # the last one's reader overflows its stack and dies
+    refusals = {200: "nested deeper", 1500: "RecursionError", 500_000: "crashed the reader"}
+    for depth, words in refusals.items():
+        with pytest.raises(AvroError, match=rf"a\.avro: .*{words}"):
+            read(container(schema=NODE, body=depth * whole(1) + whole(0)), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"PK\x03\x04", "not an Avro"),
-        (container()[:-20], "bytes are wanted"),
-        (container(codec="snappy"), "codec 'snappy'"),
-        (container()[:-1] + b"!", "does not end where it should"),
-        (container(count=2_000_000), "2000000 items"),
-        (container(schema={"type": "array", "items": "int"}), "no record"),
-        (container(schema={**SCHEMA, "fields": [{"name": "n", "type": "odd"}]}), "unknown type"),
-        (container(body=RECORD.replace(whole(1), whole(5), 1)), "branch 5 of 2"),
+        (b"", "is it an avro file"),
+        (b"PK\x03\x04", "is it an avro file"),
+        (container()[:20], "is it an avro file"),
+        (container()[:-20], "Expected 34 bytes, read 30"),
+        (container()[:-4], "sync marker"),
+        (container()[:-1] + b"!", "sync marker"),
+        (container(codec="snappy"), "snappy"),
+        (container(count=2), "EOFError"),
+        (container(count=2_000_000), "2000000 records"),
+        (container(count=-3), "-3 records"),
+        (container(schema={"type": "array", "items": "int"}, body=b"\0"), "no record"),
+        (container(schema=record_of("odd")), "UnknownType"),
+        (container(body=RECORD.replace(whole(1), whole(5), 1)), "IndexError"),
+        (container(schema=record_of("string"), body=whole(2**60) + b"abc"), "Expected"),
+        (container(schema=record_of("bytes"), body=whole(-5) + b"abc"), "Expected -5 bytes"),
+        (container(schema=record_of("string"), body=text(b"\xff")), "UnicodeDecodeError"),
+        (
+            container(
+                schema=record_of({"type": "map", "values": "int"}),
+                body=whole(1) + text(b"base64") + whole(7) + whole(0),
+            ),
+            "cannot be taken over",
+        ),
     ],
 )
 def test_what_is_damaged_or_strange_is_refused_with_the_name_of_the_file(
@@ -133,6 +165,69 @@ def test_what_is_damaged_or_strange_is_refused_with_the_name_of_the_file(
 ) -> None:
     with pytest.raises(AvroError, match=rf"a\.avro: .*{words}"):
         read(content, tmp_path)
+    assert read(container(), tmp_path) == [TOLD]
+
+
+@pytest.mark.parametrize(
+    ("content", "limits", "words"),
+    [
+        (
+            container(schema={**NODE, "fields": []}, body=b"", count=1_000_000),
+            {"max_unpacked_bytes": 1000},
+            "take more than 1000 bytes",
+        ),
+        (
+            container(schema=record_of("bytes"), body=text(bytes(3000))),
+            {"max_record_bytes": 3000},
+            "more than 3000 bytes",
+        ),
+        (container(), {"max_file_bytes": 100}, "larger than"),
+    ],
+)
+def test_a_file_that_unpacks_to_more_than_allowed_is_refused(
+    content: bytes, limits: dict[str, int], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AvroError, match=rf"a\.avro: .*{words}"):
+        read(content, tmp_path, limits=AvroLimits(**limits))
+    assert read(container(), tmp_path) == [TOLD]
+
+
+def test_a_block_that_unpacks_to_more_than_the_memory_is_refused(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    # 400 MB of zeros: what is packed up to a full flush stands for itself, however often
+    zeros = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = 400 * zeros + packer.flush()
+    content = container(codec="deflate").removesuffix(SYNC)
+    start = content.index(SYNC) + len(SYNC)
+    bomb = content[:start] + whole(1) + text(block) + SYNC
+    assert len(bomb) < MIB
+    with pytest.raises(AvroError, match=r"a\.avro: .*more memory than allowed"):
+        read(bomb, tmp_path, limits=AvroLimits(memory_bytes=600 * MIB))
+    assert read(container(), tmp_path) == [TOLD]
+
+
+def test_billions_of_nothings_in_ten_bytes_are_given_up(tmp_path: Path) -> None:
+    content = container(
+        schema=record_of({"type": "array", "items": "null"}), body=whole(2**40) + whole(0)
+    )
+    # a second's worth of them takes a third of this memory
+    limits = AvroLimits(memory_bytes=3 * GIB, cpu_seconds=1)
+    with pytest.raises(AvroError, match=r"a\.avro: reading it took too long"):
+        read(content, tmp_path, limits=limits)
+
+
+def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    # nobody ever writes into this pipe: opening it blocks for good
+    os.mkfifo(tmp_path / "a.avro")
+    with pytest.raises(AvroError, match=r"a\.avro: reading it took too long"):
+        list(read_container(tmp_path / "a.avro", limits=AvroLimits(wall_seconds=1)))
+
+
+def test_records_that_are_no_alert_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.avro"
+    path.write_bytes(container())
+    with pytest.raises(AvroError, match=r"a\.avro: .*neither a ZTF nor an LSST alert: again"):
+        list(read_alerts(path))
 
 
 def stamp(data: np.ndarray, **cards: Any) -> bytes:
@@ -208,7 +303,24 @@ def test_packets_in_the_lsst_schema_are_read_with_their_small_cutouts(test_data:
 
 
 @pytest.mark.real_data
-def test_a_packet_with_a_damaged_cutout_is_refused(test_data: Path) -> None:
+def test_a_damaged_packet_is_refused(test_data: Path) -> None:
     (path,) = (test_data / "bad_inputs_dev").rglob("42_*.avro")
-    with pytest.raises(AvroError, match="CRC"):
+    with pytest.raises(AvroError, match=r"42_\d+\.avro: .*sync marker"):
         list(read_alerts(path))
+
+
+@pytest.mark.real_data
+def test_a_packet_with_a_damaged_cutout_is_refused(test_data: Path, tmp_path: Path) -> None:
+    path = min((test_data / "ztf_alerts_dev" / "raw_avro").glob("*.avro"))
+    with path.open("rb") as stream:
+        packet = fastavro.reader(stream)
+        records: list[Any] = list(packet)
+        schema: Any = packet.writer_schema
+    stamp = bytearray(records[0]["cutoutTemplate"]["stampData"])
+    # the checksum at the end of what gzip packed
+    stamp[-8] ^= 1
+    records[0]["cutoutTemplate"]["stampData"] = bytes(stamp)
+    with (tmp_path / "damaged.avro").open("wb") as stream:
+        fastavro.writer(stream, schema, records)
+    with pytest.raises(AvroError, match=r"damaged\.avro: .*CRC"):
+        list(read_alerts(tmp_path / "damaged.avro"))
