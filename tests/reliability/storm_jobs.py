@@ -53,3 +53,7 @@ HANDLERS: Mapping[str, Handler] = {
     "storm3": _stage(None),
     "poison": _poison,
 }
+
+
+def begin_nothing() -> None:
+    """Nothing recurs."""
