@@ -29,6 +29,11 @@ _MAX_BLOCKS = 40
 #: Values beyond this are sentinels for missing pixels.
 _SENTINEL = 1e30
 _ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
+#: What comes of a record whose values are not of the types that the survey's schema says.
+_MISFITS = (
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(OSError, EOFError, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def read_alerts(path: Path) -> Iterator[Alert]:
     for record in read_container(path):
         try:
             yield read_alert(record)
-        except (KeyError, TypeError, ValueError, OSError, EOFError, zlib.error) as error:
+        except _MISFITS as error:
             msg = f"{path.name}: not an alert that is understood: {error}"
             raise AvroError(msg) from error
 

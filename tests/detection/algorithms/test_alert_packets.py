@@ -94,9 +94,9 @@ def container(
     return b"Obj\x01" + head + whole(0) + SYNC + whole(count) + text(body) + SYNC
 
 
-def record_of(kind: Any) -> dict[str, Any]:
+def record_of(kind: Any, *, name: str = "value") -> dict[str, Any]:
     """A schema of one field."""
-    return {"type": "record", "name": "r", "fields": [{"name": "value", "type": kind}]}
+    return {"type": "record", "name": "r", "fields": [{"name": name, "type": kind}]}
 
 
 def read(content: bytes, folder: Path, *, limits: AvroLimits | None = None) -> list[dict[str, Any]]:
@@ -223,10 +223,18 @@ def test_a_file_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         list(read_container(tmp_path / "a.avro", limits=AvroLimits(wall_seconds=1)))
 
 
-def test_records_that_are_no_alert_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (container(), "neither a ZTF nor an LSST alert: again"),
+        (container(schema=record_of("null", name="diaSource"), body=b""), "NoneType"),
+        (container(schema=record_of("int", name="diaSource"), body=whole(3)), "int"),
+    ],
+)
+def test_records_that_are_no_alert_are_refused(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.avro"
-    path.write_bytes(container())
-    with pytest.raises(AvroError, match=r"a\.avro: .*neither a ZTF nor an LSST alert: again"):
+    path.write_bytes(content)
+    with pytest.raises(AvroError, match=rf"a\.avro: not an alert .*{words}"):
         list(read_alerts(path))
 
 
