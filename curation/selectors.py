@@ -200,10 +200,12 @@ def next_candidates(
     exclude: Collection[UUID] = (),
     survey: Survey | None = None,
     order: Order = BEST_FIRST,
+    below: float | None = None,
 ) -> list[Detection]:
     """Detections this curator should decide next, best first, one for each object.
 
-    With a ``survey``, only detections on its frames; in another ``order``, that one's first.
+    With a ``survey``, only detections on its frames; in another ``order``, that one's first; with
+    ``below``, only objects of which no detection has a real-bogus score as high as this.
 
     The best of an object is the one with the highest real-bogus score, then the highest |score|.
     Objects of which the curator has decided any detection are done. Unscored candidates follow
@@ -214,6 +216,11 @@ def next_candidates(
     chosen: list[Detection] = []
     seen: set[UUID] = set()
     rows = _open_detections(curator, exclude=exclude, survey=survey).order_by(*order)
+    if below is not None:
+        better = ObjectDetection.objects.filter(
+            astro_object=OuterRef("unit"), detection__real_bogus__gte=below
+        )
+        rows = rows.filter(Q(real_bogus=None) | Q(real_bogus__lt=below), ~Exists(better))
     # an object seen in many epochs must not cost a query each: read on in pages of a few times
     # the limit until enough objects are there
     page = 8 * limit

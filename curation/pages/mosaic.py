@@ -15,6 +15,8 @@ from observations.models import Survey
 
 #: Candidates on one page: five rows of eight on a desk.
 N_AT_ONCE = 40
+#: What has this real-bogus score or more is looked at by itself.
+MOST_PROMISING = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def many_page(curator: User, *, survey: Survey | None, pulled_out: Collection[UU
         held=pulled_out,
         survey=survey,
         order=selectors.WORST_FIRST,
+        below=MOST_PROMISING,
     )
     return ManyPage(
         tiles=[Tile(row, detection_pages.view_cutouts(row)) for row in chosen],

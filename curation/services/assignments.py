@@ -32,6 +32,7 @@ def take_candidates(
     held: Collection[UUID] = (),
     survey: Survey | None = None,
     order: Order = BEST_FIRST,
+    below: float | None = None,
 ) -> list[Detection]:
     """Assign the next candidates to a curator; those already held are renewed.
 
@@ -40,7 +41,9 @@ def take_candidates(
     with transaction.atomic():
         _one_at_a_time()
         _renew(curator, held)
-        chosen = next_candidates(curator, limit=limit, exclude=held, survey=survey, order=order)
+        chosen = next_candidates(
+            curator, limit=limit, exclude=held, survey=survey, order=order, below=below
+        )
         assign(curator, sorted(set(units_of([row.pk for row in chosen]).values())))
     return chosen
 

@@ -10,6 +10,7 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 
 from curation.models import Verdict
+from detection.models import Detection
 from tests.servers import wait_until
 from tests.web import factories
 from tests.web.factories import World
@@ -24,6 +25,7 @@ def labels() -> list[str]:
 @pytest.mark.django_db
 def test_a_page_of_many_is_a_form(sky: World, client_of: Callable[[str], Client]) -> None:
     client = client_of("curator")
+    Detection.objects.update(real_bogus=0.3)
     page = client.get("/vet/many/").context["page"]
     names = [str(tile.detection.pk) for tile in page.tiles]
     assert len(names) == 2
@@ -31,7 +33,7 @@ def test_a_page_of_many_is_a_form(sky: World, client_of: Callable[[str], Client]
     answer = client.post("/vet/many/decide/", sent, follow=True)
     text = answer.content.decode()
     assert "1 bogus. 1 pulled out" in text
-    assert "Nothing waits for you" in text
+    assert "Nothing unpromising waits for you" in text
     assert labels() == ["bogus"]
     first = client.get("/vet/").context["card"]
     assert str(first.detection.pk) == names[0], "what was pulled out comes first"
@@ -47,6 +49,7 @@ def test_a_page_that_is_not_understood_stores_nothing(
     sky: World, client_of: Callable[[str], Client], wrong: dict[str, Any]
 ) -> None:
     client = client_of("curator")
+    Detection.objects.update(real_bogus=0.3)
     page = client.get("/vet/many/").context["page"]
     names = [str(tile.detection.pk) for tile in page.tiles]
     sent = {"batch": str(page.batch), "shown": names, "kept": names[:1]} | wrong
@@ -55,12 +58,24 @@ def test_a_page_that_is_not_understood_stores_nothing(
     assert labels() == []
 
 
+@pytest.mark.django_db
+def test_what_the_model_holds_for_real_is_not_among_many(
+    sky: World, client_of: Callable[[str], Client]
+) -> None:
+    first, second = sky.detections
+    Detection.objects.filter(pk=first.pk).update(real_bogus=0.5)
+    Detection.objects.filter(pk=second.pk).update(real_bogus=0.49)
+    page = client_of("curator").get("/vet/many/").context["page"]
+    assert [tile.detection.pk for tile in page.tiles] == [second.pk]
+
+
 @pytest.fixture
 def page(chromium: Browser, site: str) -> Iterator[Page]:
     """The page of many of somebody who has nine candidates to look at."""
     world = World(factories.make_survey())
     for number in range(3):
         factories.make_epoch(world, number, sources=SOURCES)
+    Detection.objects.update(real_bogus=0.3)
     factories.make_user("ada", "curator")
     context = chromium.new_context(base_url=site, viewport={"width": 1280, "height": 800})
     page = context.new_page()
