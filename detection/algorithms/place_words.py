@@ -90,6 +90,10 @@ def _masked(facts: FrameFacts) -> tuple[str, str]:
     )
 
 
+#: Below this a score is noise, of which no source can be made brighter [sigma].
+STANDS_OUT = 3.0
+
+
 def _below(facts: FrameFacts) -> tuple[str, str]:
     reading = _reading(facts)
     peak = abs(reading.peak_score or 0.0)
@@ -101,9 +105,13 @@ def _below(facts: FrameFacts) -> tuple[str, str]:
         words += f"; forced flux {reading.flux_snr:+.1f} sigma"
     if reading.limiting_magnitude is not None:
         words += f", 5 sigma limit there {reading.limiting_magnitude:.2f} mag"
-    brighter = 2.5 * math.log10(facts.threshold / max(peak, 0.01 * facts.threshold))
     lower = math.floor(10.0 * peak) / 10.0
-    change = f"a source {brighter:.2f} mag brighter"
+    if peak >= STANDS_OUT:
+        change = f"a source {2.5 * math.log10(facts.threshold / peak):.2f} mag brighter"
+    elif reading.limiting_magnitude is not None:
+        change = f"nothing stands out here: a source of {reading.limiting_magnitude:.2f} mag"
+    else:
+        change = "nothing stands out here: a source of five times the noise"
     if lower >= LEAST_THRESHOLD:
         change = f"threshold {facts.threshold:g} \u2192 {lower:g}, or {change}"
     return words.replace("-", "\u2212") + ".", change
