@@ -18,6 +18,9 @@
   };
 
   document.addEventListener("DOMContentLoaded", () => {
+    // where the pages' names take more than the screen, the one that is open is in view
+    const open = document.querySelector('.site-nav [aria-current="page"]');
+    if (open) open.parentElement.scrollLeft = open.offsetLeft - open.parentElement.offsetLeft - open.parentElement.clientWidth / 3;
     const button = document.querySelector("[data-theme-toggle]");
     if (!button) return;
     button.hidden = false;

@@ -326,6 +326,7 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const REPEATING = new Set(["+", "=", "-", "[", "]"]);
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && later?.open) later.open = false;
   if (event.key === "Escape" && isWriting(event.target)) return event.target.blur();
   // a held Enter would press the button that has the focus again and again
   if (event.repeat && event.key === "Enter" && event.target.closest("button")) event.preventDefault();

@@ -75,6 +75,7 @@ def test_two_people_decide_nothing_twice_and_see_each_other(
     ben = page_of("ben")
     ben.goto("/vet/")
     expect(ben.locator("[data-done]")).to_be_visible()
+    ada.wait_for_load_state("networkidle")  # what is under way when she leaves is heard of later
     ada.goto("/objects/")  # she leaves: what she held is free
     wait_until(lambda: not Assignment.objects.exists(), within_s=10, what="all is given back")
     ben.goto("/vet/")
