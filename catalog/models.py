@@ -82,6 +82,22 @@ class ObjectDetection(models.Model):
         return f"{self.astro_object_id} <- {self.detection_id}"
 
 
+#: What a point of a light curve says, beside whose it is and what it was measured on.
+MEASURED_FIELDS = (
+    "mjd",
+    "band",
+    "ra",
+    "dec",
+    "flux",
+    "flux_error",
+    "zero_point",
+    "magnitude",
+    "magnitude_error",
+    "limiting_magnitude",
+    "flags",
+)
+
+
 class LightCurvePoint(UUIDModel):
     """Forced photometry of one object on one frame; an upper limit where it is faint.
 

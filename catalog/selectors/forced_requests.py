@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Max
 
-from catalog.models import ForcedRequest, LightCurvePoint
+from catalog.models import MEASURED_FIELDS, ForcedRequest, LightCurvePoint
 from catalog.selectors.exports import point_value
 from catalog.selectors.objects import EDGE_ARCSEC, in_cone
 from observations.models import Observation
@@ -16,20 +16,7 @@ from preprocessing.models import ScienceImage
 from preprocessing.selectors import finished_images
 
 #: What is kept of each point, beside its place and what it was measured on.
-POINT_FIELDS = (
-    "kind",
-    "mjd",
-    "band",
-    "ra",
-    "dec",
-    "flux",
-    "flux_error",
-    "zero_point",
-    "magnitude",
-    "magnitude_error",
-    "limiting_magnitude",
-    "flags",
-)
+POINT_FIELDS = ("kind", *MEASURED_FIELDS)
 
 
 def images_holding(row: ForcedRequest, *, version: str) -> list[ScienceImage]:

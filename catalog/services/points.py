@@ -10,7 +10,7 @@ import numpy as np
 
 from astrid_site.imaging.healpix import separation_arcsec
 from astrid_site.imaging.masks import plane_names
-from catalog.models import AstroObject, LightCurvePoint
+from catalog.models import MEASURED_FIELDS, AstroObject, LightCurvePoint
 from catalog.selectors import EDGE_ARCSEC
 from catalog.services.frames import Frame, FrameLoader, PlacedFrame, find_frames
 from observations.models import Observation
@@ -26,21 +26,7 @@ MASKED = "MASKED"
 NO_PSF = "NO_PSF"
 OWN_WCS = "OWN_WCS"
 
-_POINT_FIELDS = (
-    "difference_run",
-    "observation",
-    "mjd",
-    "band",
-    "ra",
-    "dec",
-    "flux",
-    "flux_error",
-    "zero_point",
-    "magnitude",
-    "magnitude_error",
-    "limiting_magnitude",
-    "flags",
-)
+_POINT_FIELDS = ("difference_run", "observation", *MEASURED_FIELDS)
 
 
 @dataclass(frozen=True)
